@@ -1,0 +1,138 @@
+// Package config reads the HCL files into a Config, and says with file, line, column and the fix what
+// is wrong in them. It is the only package that knows the configuration language beside rules, which
+// knows expressions alone.
+package config
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/consentd/consentd/core/consent"
+	"github.com/consentd/consentd/core/rules"
+)
+
+// Config is a whole configuration, checked as far as it can be without asking the plugins.
+type Config struct {
+	Log        Log
+	Listener   Listener
+	Admin      Admin
+	Store      Store
+	PluginDir  string
+	Plugins    map[string]Plugin
+	Sources    []Source
+	Names      rules.Names
+	Targets    []Target
+	Rules      []rules.Definition
+	DeadLetter DeadLetter
+	// Hash is the SHA-256, in hex, of the files' text in order of their names.
+	Hash string
+	// Files are the sources of the ranges in diagnostics.
+	Files map[string]*hcl.File
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string // trace, debug, info, warn, error
+	Format string // json, text
+}
+
+// Listener is where webhooks come in.
+type Listener struct {
+	Address     string
+	MaxBodySize int64 // bytes
+	TLS         *tls.Config
+}
+
+// Admin is where operators and the command line come in.
+type Admin struct {
+	// Address is host:port, or unix:///path.
+	Address string
+	// Token is empty when none is asked for.
+	Token string
+}
+
+// Store names the store and its settings.
+type Store struct {
+	Type string // sqlite
+	Path string
+}
+
+// Plugin is what is set for an external plugin, by type.
+type Plugin struct {
+	SHA256 []string // hex; one of them must match the executable
+	Env    []string // names of variables the process may see
+}
+
+// Source is one webhook subscription.
+type Source struct {
+	Name          string
+	Path          string
+	UpdateType    consent.UpdateType
+	ApplicationID string // empty: any
+	Auth          Auth
+}
+
+// AuthMode is how a sender shows who it is.
+type AuthMode string
+
+// The modes, after the sender's own authType.
+const (
+	AuthNone   AuthMode = "none"
+	AuthAPIKey AuthMode = "api_key"
+	AuthToken  AuthMode = "token"
+	AuthOAuth2 AuthMode = "oauth2"
+)
+
+// Auth says how a source's sender shows who it is. Which fields are set depends on the mode.
+type Auth struct {
+	Mode AuthMode
+	// Header and Query say where an api_key, a token or an access token stands; one of the two is set.
+	Header string
+	Query  string
+	// Prefix stands before a token in its header: "Bearer".
+	Prefix string
+	// Keys are the api keys or static tokens, any of which is right. Never empty strings.
+	Keys []string
+	// The token endpoint of oauth2.
+	TokenPath     string
+	RefreshTokens []string
+	ClientID      string
+	ClientSecret  string
+	TokenLifetime time.Duration
+}
+
+// Target is one external system.
+type Target struct {
+	Type, Name  string
+	MaxInFlight int           // Deliver calls at once; 0: the plugin's limit
+	Timeout     time.Duration // of one Deliver call
+	RateLimit   float64       // records a second; 0: none
+	Retry       Retry
+	// Fields is the config block as the plugin gets it, one JSON object. Bind fills it.
+	Fields json.RawMessage
+	// Range is of the block's header.
+	Range hcl.Range
+
+	body hcl.Body
+	// env holds what static expressions of this target may call.
+	ctx *hcl.EvalContext
+}
+
+// Retry says how failed attempts are spaced and when they stop.
+type Retry struct {
+	InitialInterval time.Duration
+	Multiplier      float64
+	MaxInterval     time.Duration
+	Jitter          float64       // 0 to 1: the part of an interval that is drawn by chance
+	MaxAttempts     int           // 0: no bound
+	MaxElapsedTime  time.Duration // 0: no bound
+}
+
+// DeadLetter says what becomes of deliveries that stopped.
+type DeadLetter struct {
+	RetryEvery time.Duration // 0: only on demand
+	Retain     time.Duration
+}

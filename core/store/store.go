@@ -1,0 +1,237 @@
+// Package store says what a durable store does for the daemon: it takes updates in, hands due
+// deliveries out, and takes outcomes back. The stores themselves are in the folders below, and the
+// suite that holds them to this page is storetest.
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/consentd/consentd/core/consent"
+)
+
+// ErrUnavailable is wrapped by every error after which the caller may try again: nothing was committed.
+var ErrUnavailable = errors.New("store cannot commit")
+
+// ErrPoisoned is wrapped by every error of a store whose last commit failed in a way that leaves unknown
+// what is on disk. It commits nothing any more; the process has to end and open it again.
+var ErrPoisoned = errors.New("store is poisoned")
+
+// ErrNotFound is for an id that is not there.
+var ErrNotFound = errors.New("not found")
+
+// Store is durable: what a method returned without error is on disk. Methods are safe for concurrent use.
+type Store interface {
+	// Accept applies the update to its citizen with consent.Apply and, when it is accepted, makes one
+	// delivery for each route pending, in one commit. Deliveries that were pending are replaced.
+	Accept(ctx context.Context, u consent.Update, routes []Route) (consent.Verdict, error)
+
+	// Claim hands out up to limit due deliveries of a target: withdrawals first, then the others, then
+	// dead letters whose retry is due, each in the order of their next attempt. A claimed delivery, and
+	// every other delivery of the same target and citizen, is not handed out again until it is settled
+	// or released. With withdrawalsOnly, only those.
+	Claim(ctx context.Context, target string, now time.Time, limit int, withdrawalsOnly bool) ([]Claimed, error)
+	// Settle commits what became of claimed deliveries and ends their claims, also on error.
+	Settle(ctx context.Context, settlements []Settlement) error
+	// Release ends claims and changes nothing.
+	Release(claims []Claimed)
+	// NextDue is the earliest next attempt of a target, claimed or not; zero if there is none.
+	NextDue(ctx context.Context, target string) (time.Time, error)
+	// Hints carries the name of a target when something of it may have become due. It is only a hint:
+	// one may be lost.
+	Hints() <-chan string
+
+	// Quarantine keeps a body that was authenticated and not understood. The same body of the same source
+	// is kept once.
+	Quarantine(ctx context.Context, q Quarantined) error
+	ListQuarantine(ctx context.Context, f QuarantineFilter) ([]Quarantined, error)
+	// ShowQuarantine is one entry with its body.
+	ShowQuarantine(ctx context.Context, id int64) (Quarantined, error)
+	DiscardQuarantine(ctx context.Context, id int64) error
+
+	// Dead letters are deliveries with status Dead.
+	ListDead(ctx context.Context, f DeadFilter) ([]Delivery, error)
+	// ReplayDead makes the dead letters that match due now, and says how many.
+	ReplayDead(ctx context.Context, f DeadFilter, now time.Time) (int, error)
+	// DiscardDead ends the dead letters that match until a newer update comes, and says how many.
+	DiscardDead(ctx context.Context, f DeadFilter, now time.Time) (int, error)
+
+	// Counts is how many deliveries of each target stand where.
+	Counts(ctx context.Context) (map[string]Counts, error)
+	// Deliveries are all deliveries of one citizen.
+	Deliveries(ctx context.Context, source, citizenID string) ([]Delivery, error)
+	// Receipts are the proofs of confirmed deliveries of one citizen, oldest first.
+	Receipts(ctx context.Context, source, citizenID string) ([]Receipt, error)
+
+	// HashKey is the secret, made with the store, under which ids are hashed for logs.
+	HashKey() []byte
+	// Ready commits nothing-changing work and says whether that was possible.
+	Ready(ctx context.Context) error
+	// Failed is closed when the store is poisoned.
+	Failed() <-chan struct{}
+	Close() error
+}
+
+// Route is one rule and the target it feeds.
+type Route struct {
+	Rule, Target string
+}
+
+// Status is where a delivery stands.
+type Status int
+
+const (
+	// Pending: the target may not hold what it should. An accepted update puts a delivery here; Settle
+	// takes it out, or leaves it here with a later next attempt.
+	Pending Status = iota
+	// Settled: the target holds the desired version, or the rule had nothing for it. Only an accepted
+	// update takes it out.
+	Settled
+	// Dead: it stopped, with a reason. Its own retry, a replay, a newer update and discard take it out.
+	Dead
+	// Discarded: an operator gave it up. A newer update takes it out.
+	Discarded
+)
+
+var statusNames = [...]string{"pending", "settled", "dead", "discarded"}
+
+func (s Status) String() string { return statusNames[s] }
+
+// Delivery is the standing of (rule, citizen).
+type Delivery struct {
+	ID        int64
+	Rule      string
+	Target    string
+	Source    string
+	CitizenID string
+	Status    Status
+	// Withdrawal is whether a withdrawal of this citizen is not confirmed by the target yet.
+	Withdrawal bool
+	// Desired and Delivered are versions of the citizen, by arrival. They are equal when all is done.
+	Desired   int64
+	Delivered int64
+	// Digest is of the records the target is known to hold; nil when that is not known.
+	Digest []byte
+	// Attempts counts the failed ones since the last success, newer update or replay.
+	Attempts int
+	// Crashes counts how often the plugin broke with this delivery in flight.
+	Crashes int
+	// NextAttempt is zero when nothing is to be tried.
+	NextAttempt time.Time
+	// Since is when the oldest update came in that the target does not hold.
+	Since time.Time
+	// FailingSince is when the first of Attempts was; zero if none.
+	FailingSince time.Time
+	// Settled is when the last attempt ended.
+	SettledAt time.Time
+	// Outcome is the last attempt's, in the word of package sdk.
+	Outcome string
+	// Reason says why a dead letter stopped: rule, rejected, crash or exhausted.
+	Reason string
+	// Error is for a person and holds nothing of the citizen.
+	Error string
+}
+
+// Reasons of dead letters.
+const (
+	ReasonRule      = "rule"
+	ReasonRejected  = "rejected"
+	ReasonCrash     = "crash"
+	ReasonExhausted = "exhausted"
+)
+
+// Claimed is a delivery that was handed out, with its citizen's newest state.
+type Claimed struct {
+	Delivery
+	// Body is the citizen's newest State, at version Desired.
+	Body []byte
+}
+
+// Settlement is what became of a claimed delivery.
+type Settlement struct {
+	Claim Claimed
+	At    time.Time
+	// Status is where the delivery goes, unless a newer update came meanwhile: then it stays pending.
+	Status Status
+	// NextAttempt is for Pending and Dead; zero with Dead means: only on demand.
+	NextAttempt time.Time
+	// Attempts, Crashes and FailingSince are what the delivery has from now on.
+	Attempts     int
+	Crashes      int
+	FailingSince time.Time
+	Outcome      string
+	Reason       string
+	Error        string
+	// Digest is of the records the target holds now; nil when that is not known.
+	Digest []byte
+	// Receipt is written when it is not nil.
+	Receipt *Receipt
+}
+
+// Receipt is the lasting proof of one confirmed delivery.
+type Receipt struct {
+	ID        int64
+	Source    string
+	CitizenID string
+	Rule      string
+	Target    string
+	Version   int64
+	SentAt    time.Time
+	Received  time.Time
+	Confirmed time.Time
+	// Withdrawal is whether it confirmed one.
+	Withdrawal bool
+	Outcome    string
+	// Digest is the SHA-256 of what was delivered.
+	Digest []byte
+	// Plugin is its type and version, Reference the vendor's own.
+	Plugin    string
+	Reference string
+	// Config is the hash of the configuration in force.
+	Config string
+}
+
+// Quarantined is a body that could not be understood.
+type Quarantined struct {
+	ID       int64
+	Source   string
+	Received time.Time
+	// Reason is for a person and quotes nothing of the body.
+	Reason string
+	Size   int
+	Body   []byte
+}
+
+// QuarantineFilter chooses entries; zero fields choose all. After is the last ID of the page before.
+type QuarantineFilter struct {
+	Source string
+	After  int64
+	Limit  int
+}
+
+// DeadFilter chooses dead letters; zero fields choose all. After is the last ID of the page before.
+type DeadFilter struct {
+	ID        int64
+	Target    string
+	Reason    string
+	CitizenID string
+	After     int64
+	Limit     int
+}
+
+// Counts is how the deliveries of one target stand.
+type Counts struct {
+	Pending     int64
+	Withdrawals int64 // of Pending
+	Settled     int64
+	Dead        int64
+	Discarded   int64
+	// OldestPending and OldestWithdrawal are when the oldest update came in that the target does not
+	// hold; zero if there is none.
+	OldestPending    time.Time
+	OldestWithdrawal time.Time
+	// LastError is of the newest failed attempt that is not mended yet.
+	LastError   string
+	LastErrorAt time.Time
+}
