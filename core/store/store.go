@@ -38,9 +38,9 @@ type Store interface {
 	Release(claims []Claimed)
 	// NextDue is the earliest next attempt of a target, claimed or not; zero if there is none.
 	NextDue(ctx context.Context, target string) (time.Time, error)
-	// Hints carries the name of a target when something of it may have become due. It is only a hint:
-	// one may be lost.
-	Hints() <-chan string
+	// Changed receives when something of the target may have become due by a commit. Many commits may be
+	// one receive.
+	Changed(target string) <-chan struct{}
 
 	// Quarantine keeps a body that was authenticated and not understood. The same body of the same source
 	// is kept once.
@@ -55,9 +55,9 @@ type Store interface {
 	// ReplayDead makes the dead letters that match due now, and says how many.
 	ReplayDead(ctx context.Context, f DeadFilter, now time.Time) (int, error)
 	// DiscardDead ends the dead letters that match until a newer update comes, and says how many.
-	DiscardDead(ctx context.Context, f DeadFilter, now time.Time) (int, error)
+	DiscardDead(ctx context.Context, f DeadFilter) (int, error)
 
-	// Counts is how many deliveries of each target stand where.
+	// Counts is how the deliveries of each target stand. It is cheap.
 	Counts(ctx context.Context) (map[string]Counts, error)
 	// Deliveries are all deliveries of one citizen.
 	Deliveries(ctx context.Context, source, citizenID string) ([]Delivery, error)
@@ -144,6 +144,11 @@ const (
 // Claimed is a delivery that was handed out, with its citizen's newest state.
 type Claimed struct {
 	Delivery
+	// Citizen is the store's own number for the citizen.
+	Citizen int64
+	// SentAt and Received are of the newest state.
+	SentAt   time.Time
+	Received time.Time
 	// Body is the citizen's newest State, at version Desired.
 	Body []byte
 }
@@ -220,18 +225,17 @@ type DeadFilter struct {
 	Limit     int
 }
 
-// Counts is how the deliveries of one target stand.
+// Counts is how the deliveries of one target stand. Accepted, Delivered and Superseded count updates, one
+// for each delivery they asked for, since the store was made; the others count deliveries now. Law 12:
+// Accepted = Delivered + Superseded + Pending + Dead + Discarded.
 type Counts struct {
+	Accepted    int64
+	Delivered   int64
+	Superseded  int64
 	Pending     int64
-	Withdrawals int64 // of Pending
-	Settled     int64
 	Dead        int64
 	Discarded   int64
-	// OldestPending and OldestWithdrawal are when the oldest update came in that the target does not
-	// hold; zero if there is none.
-	OldestPending    time.Time
+	Withdrawals int64 // not confirmed yet; of Pending and Dead
+	// OldestWithdrawal is when the oldest of them came in; zero if there is none.
 	OldestWithdrawal time.Time
-	// LastError is of the newest failed attempt that is not mended yet.
-	LastError   string
-	LastErrorAt time.Time
 }

@@ -1,0 +1,151 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/consentd/consentd/core/store"
+)
+
+// The lanes of a target, in the order in which they are claimed; see the column lane.
+const (
+	laneWithdrawal = iota
+	lanePending
+	laneDead
+	lanes
+)
+
+// Claim hands out due deliveries of a target. The mutex is held from before the query until the claims are
+// set, so that a delivery settled meanwhile cannot be handed out again from an older snapshot.
+func (s *Store) Claim(ctx context.Context, target string, now time.Time, limit int, withdrawalsOnly bool) ([]store.Claimed, error) {
+	s.claimMu.Lock()
+	ids, err := s.claim(ctx, target, now, limit, withdrawalsOnly)
+	s.claimMu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	claims := make([]store.Claimed, 0, len(ids))
+	for i, d := range ids {
+		c, err := s.readClaim(ctx, d.id)
+		if errors.Is(err, sql.ErrNoRows) {
+			s.unclaim(target, d.citizen)
+			continue
+		}
+		if err != nil {
+			for _, rest := range ids[i:] {
+				s.unclaim(target, rest.citizen)
+			}
+			s.Release(claims)
+			return nil, err
+		}
+		c.Citizen = d.citizen
+		claims = append(claims, c)
+	}
+	return claims, nil
+}
+
+type dueDelivery struct{ id, citizen int64 }
+
+// claim chooses deliveries and marks their citizens. The caller holds the mutex.
+func (s *Store) claim(ctx context.Context, target string, now time.Time, limit int, withdrawalsOnly bool) ([]dueDelivery, error) {
+	claimed := s.claims[target]
+	if claimed == nil {
+		claimed = map[int64]bool{}
+		s.claims[target] = claimed
+	}
+	last := lanes
+	if withdrawalsOnly {
+		last = laneWithdrawal + 1
+	}
+	var chosen []dueDelivery
+	for lane := laneWithdrawal; lane < last && len(chosen) < limit; lane++ {
+		// At most len(claimed) citizens of those found are taken already, each with at most one delivery a
+		// rule; the loop in the dispatcher comes again if that was not enough.
+		found, err := s.findDue(ctx, target, lane, now, limit-len(chosen)+len(claimed))
+		if err != nil {
+			for _, d := range chosen {
+				delete(claimed, d.citizen)
+			}
+			return nil, err
+		}
+		for _, d := range found {
+			if len(chosen) < limit && !claimed[d.citizen] {
+				claimed[d.citizen] = true
+				chosen = append(chosen, d)
+			}
+		}
+	}
+	return chosen, nil
+}
+
+func (s *Store) findDue(ctx context.Context, target string, lane int, now time.Time, limit int) ([]dueDelivery, error) {
+	rows, err := s.stmts.due.QueryContext(ctx, target, lane, micros(now), limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var found []dueDelivery
+	for rows.Next() {
+		var d dueDelivery
+		if err := rows.Scan(&d.id, &d.citizen); err != nil {
+			return nil, err
+		}
+		found = append(found, d)
+	}
+	return found, rows.Err()
+}
+
+func (s *Store) readClaim(ctx context.Context, id int64) (store.Claimed, error) {
+	var c store.Claimed
+	var sentAt, received int64
+	d, err := scanDelivery(s.stmts.claimed.QueryRowContext(ctx, id), &c.Body, &sentAt, &received)
+	c.Delivery, c.SentAt, c.Received = d, instant(sentAt), instant(received)
+	if d.Desired <= s.distrusted {
+		c.Digest = nil
+	}
+	return c, err
+}
+
+// scanDelivery reads deliveryColumns, and then what else the query has.
+func scanDelivery(row interface{ Scan(...any) error }, more ...any) (store.Delivery, error) {
+	var d store.Delivery
+	var next sql.NullInt64
+	var since, failing, settled int64
+	err := row.Scan(append([]any{
+		&d.ID, &d.Rule, &d.Target, &d.Source, &d.CitizenID, &d.Status, &d.Withdrawal, &d.Desired, &d.Delivered,
+		&d.Digest, &d.Attempts, &d.Crashes, &next, &since, &failing, &settled, &d.Outcome, &d.Reason, &d.Error,
+	}, more...)...)
+	d.NextAttempt, d.Since = instant(next.Int64), instant(since)
+	d.FailingSince, d.SettledAt = instant(failing), instant(settled)
+	return d, err
+}
+
+// Release ends claims and changes nothing.
+func (s *Store) Release(claims []store.Claimed) {
+	for _, c := range claims {
+		s.unclaim(c.Target, c.Citizen)
+	}
+}
+
+func (s *Store) unclaim(target string, citizen int64) {
+	s.claimMu.Lock()
+	delete(s.claims[target], citizen)
+	s.claimMu.Unlock()
+}
+
+// NextDue is the earliest next attempt of a target, claimed or not.
+func (s *Store) NextDue(ctx context.Context, target string) (time.Time, error) {
+	var earliest time.Time
+	for lane := range lanes {
+		var next sql.NullInt64
+		if err := s.stmts.nextDue.QueryRowContext(ctx, target, lane).Scan(&next); err != nil {
+			return time.Time{}, err
+		}
+		if at := instant(next.Int64); next.Valid && (earliest.IsZero() || at.Before(earliest)) {
+			earliest = at
+		}
+	}
+	return earliest, nil
+}

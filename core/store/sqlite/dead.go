@@ -1,0 +1,98 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"github.com/consentd/consentd/core/store"
+)
+
+// deadWhere chooses by a store.DeadFilter: every condition is off for its zero value. The ID comes twice,
+// After is the last.
+const deadWhere = `d.status = 2 AND (?1 = 0 OR d.id = ?1) AND (?2 = '' OR d.target = ?2) AND (?3 = '' OR d.reason = ?3)
+	AND (?4 = '' OR c.citizen_id = ?4) AND d.id > ?5`
+
+func deadArgs(f store.DeadFilter) []any {
+	return []any{f.ID, f.Target, f.Reason, f.CitizenID, f.After}
+}
+
+// pageLimit reads 0 as no limit, which SQLite writes as -1.
+func pageLimit(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
+// ListDead lists dead letters in the order of their ids.
+func (s *Store) ListDead(ctx context.Context, f store.DeadFilter) ([]store.Delivery, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT `+deliveryColumns+` FROM delivery d JOIN citizen c ON c.id = d.citizen
+		WHERE `+deadWhere+` ORDER BY d.id LIMIT ?6`, append(deadArgs(f), pageLimit(f.Limit))...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []store.Delivery
+	for rows.Next() {
+		d, err := scanDelivery(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, d)
+	}
+	return all, rows.Err()
+}
+
+// ReplayDead makes the dead letters that match due now.
+func (s *Store) ReplayDead(ctx context.Context, f store.DeadFilter, now time.Time) (int, error) {
+	return s.endDead(ctx, f, store.Pending, nullable(now))
+}
+
+// DiscardDead ends the dead letters that match until a newer update comes.
+func (s *Store) DiscardDead(ctx context.Context, f store.DeadFilter) (int, error) {
+	return s.endDead(ctx, f, store.Discarded, nil)
+}
+
+// endDead moves the dead letters that match, in one commit. What is in flight keeps its claim.
+func (s *Store) endDead(ctx context.Context, f store.DeadFilter, to store.Status, next any) (int, error) {
+	moved := 0
+	err := s.do(ctx, func(w *writer) error {
+		type row struct {
+			id     int64
+			target string
+			was    standing
+		}
+		var found []row
+		rows, err := w.conn.QueryContext(context.Background(), `SELECT d.id, d.target, d.withdrawal
+			FROM delivery d JOIN citizen c ON c.id = d.citizen WHERE `+deadWhere+` LIMIT ?6`,
+			append(deadArgs(f), pageLimit(f.Limit))...)
+		if err != nil {
+			return dbError{err}
+		}
+		defer rows.Close()
+		for rows.Next() {
+			r := row{was: standing{status: store.Dead}}
+			if err := rows.Scan(&r.id, &r.target, &r.was.withdrawal); err != nil {
+				return dbError{err}
+			}
+			found = append(found, r)
+		}
+		if err := rows.Err(); err != nil {
+			return dbError{err}
+		}
+		for _, r := range found {
+			is := standing{to, r.was.withdrawal && to == store.Pending}
+			if _, err := w.conn.ExecContext(context.Background(), `UPDATE delivery SET status = ?, withdrawal = ?,
+				next_attempt = ?, attempts = 0, crashes = 0, failing_since = 0 WHERE id = ?`,
+				is.status, is.withdrawal, next, r.id); err != nil {
+				return dbError{err}
+			}
+			w.ledger.count(r.target, r.was, -1)
+			w.ledger.count(r.target, is, 1)
+			w.changed[r.target] = true
+		}
+		moved = len(found)
+		return nil
+	})
+	return moved, err
+}

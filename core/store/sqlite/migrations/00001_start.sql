@@ -1,0 +1,97 @@
+-- +goose Up
+
+-- Times are microseconds since 1970 UTC; 0 stands for none where the column is NOT NULL.
+
+CREATE TABLE meta (
+	name  TEXT PRIMARY KEY,
+	value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The newest state of each citizen, once.
+CREATE TABLE citizen (
+	id         INTEGER PRIMARY KEY,
+	source     TEXT NOT NULL,
+	citizen_id TEXT NOT NULL,
+	version    INTEGER NOT NULL, -- by arrival, over all citizens
+	sent_at    INTEGER NOT NULL,
+	evidence   INTEGER NOT NULL,
+	received   INTEGER NOT NULL,
+	digest     BLOB NOT NULL,
+	grants     TEXT NOT NULL,
+	body       BLOB NOT NULL,
+	UNIQUE (source, citizen_id)
+) STRICT;
+
+-- The standing of (rule, citizen). It is pending while delivered < desired.
+CREATE TABLE delivery (
+	id            INTEGER PRIMARY KEY,
+	citizen       INTEGER NOT NULL REFERENCES citizen (id),
+	rule          TEXT NOT NULL,
+	target        TEXT NOT NULL,
+	status        INTEGER NOT NULL, -- store.Status
+	withdrawal    INTEGER NOT NULL, -- 1: a withdrawal is not confirmed yet
+	desired       INTEGER NOT NULL,
+	delivered     INTEGER NOT NULL DEFAULT 0,
+	digest        BLOB,             -- of what the target holds; NULL: not known
+	attempts      INTEGER NOT NULL DEFAULT 0,
+	crashes       INTEGER NOT NULL DEFAULT 0,
+	next_attempt  INTEGER,          -- NULL: none
+	since         INTEGER NOT NULL,
+	failing_since INTEGER NOT NULL DEFAULT 0,
+	settled_at    INTEGER NOT NULL DEFAULT 0,
+	outcome       TEXT NOT NULL DEFAULT '',
+	reason        TEXT NOT NULL DEFAULT '',
+	error         TEXT NOT NULL DEFAULT '',
+	-- The order in which a target's deliveries are claimed: withdrawals, the others, dead letters.
+	lane          INTEGER NOT NULL GENERATED ALWAYS AS (CASE WHEN status = 0 THEN 1 - withdrawal ELSE 2 END) VIRTUAL,
+	UNIQUE (citizen, rule)
+) STRICT;
+
+CREATE INDEX delivery_due ON delivery (target, lane, next_attempt, citizen) WHERE next_attempt IS NOT NULL;
+CREATE INDEX delivery_withdrawal ON delivery (target, since) WHERE withdrawal = 1;
+CREATE INDEX delivery_dead ON delivery (id) WHERE status = 2;
+
+-- How many updates and deliveries of a target went where, for law 12.
+CREATE TABLE ledger (
+	target TEXT NOT NULL,
+	entry  TEXT NOT NULL,
+	n      INTEGER NOT NULL,
+	PRIMARY KEY (target, entry)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE receipt (
+	id         INTEGER PRIMARY KEY AUTOINCREMENT,
+	citizen    INTEGER NOT NULL,
+	rule       TEXT NOT NULL,
+	target     TEXT NOT NULL,
+	version    INTEGER NOT NULL,
+	sent_at    INTEGER NOT NULL,
+	received   INTEGER NOT NULL,
+	confirmed  INTEGER NOT NULL,
+	withdrawal INTEGER NOT NULL,
+	outcome    TEXT NOT NULL,
+	digest     BLOB NOT NULL,
+	plugin     TEXT NOT NULL,
+	reference  TEXT NOT NULL,
+	config     TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX receipt_citizen ON receipt (citizen);
+
+CREATE TABLE quarantine (
+	id       INTEGER PRIMARY KEY AUTOINCREMENT,
+	source   TEXT NOT NULL,
+	received INTEGER NOT NULL,
+	reason   TEXT NOT NULL,
+	digest   BLOB NOT NULL,
+	body     BLOB NOT NULL,
+	UNIQUE (source, digest)
+) STRICT;
+
+-- +goose Down
+DROP TABLE quarantine;
+DROP TABLE receipt;
+DROP TABLE ledger;
+DROP TABLE delivery;
+DROP TABLE citizen;
+DROP TABLE meta;

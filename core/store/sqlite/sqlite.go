@@ -1,0 +1,330 @@
+// Package sqlite is the default store: one SQLite file in WAL mode with synchronous=FULL. One goroutine
+// commits everything, in groups, so that many requests share an fsync; claims live in memory, because
+// one process owns the file.
+package sqlite
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"embed"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+	"golang.org/x/sys/unix"
+	_ "modernc.org/sqlite" // the driver registers itself
+
+	"github.com/consentd/consentd/core/store"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// readers is how many connections read beside the writer. Reading is one query at a time for each
+// target, and a console; more only costs memory.
+const readers = 4
+
+// Store is a store.Store over one file.
+type Store struct {
+	db    *sql.DB   // reads
+	lock  *os.File  // held while open
+	key   []byte    // HashKey
+	stmts readStmts // prepared on db
+
+	requests chan *request
+	stopping chan struct{}
+	stopped  chan struct{}
+	poison   poison
+
+	// distrusted is the newest version at the time the store was opened. A delivery that was pending
+	// then may have been attempted without a trace, so what its target holds is not known.
+	distrusted int64
+
+	claimMu sync.Mutex
+	claims  map[string]map[int64]bool // target -> citizen
+
+	mu      sync.Mutex
+	changed map[string]chan struct{} // by target
+	ledger  ledger                   // as committed
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Open opens the file at path, making it if there is none, and brings its schema up to date. A file that
+// is damaged, that another process has open, that is no consentd store, or that a newer consentd wrote is
+// an error and stays as it is.
+func Open(ctx context.Context, path string) (*Store, error) {
+	s, err := open(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, path string) (_ *Store, err error) {
+	lock, err := lockFile(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			lock.Close()
+		}
+	}()
+	if err := makeFile(ctx, path); err != nil {
+		return nil, err
+	}
+	db, err := openFile(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			db.Close()
+		}
+	}()
+	s := &Store{
+		db: db, lock: lock,
+		requests: make(chan *request, maxGroup),
+		stopping: make(chan struct{}),
+		stopped:  make(chan struct{}),
+		poison:   poison{failed: make(chan struct{})},
+		claims:   map[string]map[int64]bool{},
+		changed:  map[string]chan struct{}{},
+	}
+	if s.key, err = hashKey(ctx, db); err != nil {
+		return nil, err
+	}
+	if s.ledger, err = readLedger(ctx, db); err != nil {
+		return nil, err
+	}
+	w, err := newWriter(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	s.distrusted = w.version
+	if err := s.stmts.prepare(ctx, db); err != nil {
+		return nil, err
+	}
+	go s.write(w)
+	return s, nil
+}
+
+func openFile(ctx context.Context, path string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", dsn(path))
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(readers + 1)
+	db.SetMaxIdleConns(readers + 1)
+	if err := migrate(ctx, db); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+func dsn(path string) string {
+	q := url.Values{}
+	for _, p := range []string{
+		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+		"journal_size_limit(67108864)", "cache_size(-8192)",
+	} {
+		q.Add("_pragma", p)
+	}
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+}
+
+// lockFile makes sure that one process at a time has the store open.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errors.New("another consentd has it open; stop that one, or give this one a store of its own")
+		}
+		return nil, err
+	}
+	return f, nil
+}
+
+// makeFile sees to it that there is a store at path. A new one is made whole under another name first, so
+// that no crash leaves half a store behind, and what SQLite would silently take for a new store is refused.
+func makeFile(ctx context.Context, path string) error {
+	info, err := os.Stat(path)
+	if err == nil {
+		switch {
+		case info.IsDir():
+			return errors.New("is a directory; name a file")
+		case info.Size() == 0:
+			return errors.New("the file is empty, which no store ever is; bring a backup back, or remove it to start anew")
+		}
+		return checkHeader(path)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := os.Stat(path + "-wal"); err == nil {
+		return errors.New("the file is missing while its -wal is there; bring the file back, or remove the -wal to start anew")
+	}
+	unborn := path + ".new"
+	for _, leftover := range []string{unborn, unborn + "-wal", unborn + "-shm"} {
+		if err := os.Remove(leftover); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	f, err := os.OpenFile(unborn, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	db, err := openFile(ctx, unborn)
+	if err != nil {
+		return err
+	}
+	if err := db.Close(); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(unborn, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// checkHeader looks at the file before SQLite does, which would change the journal mode of whatever it is.
+// The layout is SQLite's (sqlite.org/fileformat.html, 1.3).
+func checkHeader(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	header := make([]byte, 100)
+	if _, err := io.ReadFull(f, header); err != nil || string(header[:16]) != "SQLite format 3\x00" {
+		return errors.New("the file is damaged or no SQLite database; bring a backup back")
+	}
+	if binary.BigEndian.Uint32(header[68:]) != applicationID {
+		return errors.New("the file is an SQLite database of something else; name another path")
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// applicationID marks the file as a consentd store in SQLite's header: "cnsd".
+const applicationID = 0x636e7364
+
+func migrate(ctx context.Context, db *sql.DB) error {
+	var tables int
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil {
+		return fmt.Errorf("the file is damaged: %w", err)
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(database.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	if tables > 0 {
+		current, err := provider.GetDBVersion(ctx)
+		if err != nil {
+			return fmt.Errorf("read schema version: %w", err)
+		}
+		newest := provider.ListSources()[len(provider.ListSources())-1].Version
+		if current > newest {
+			return fmt.Errorf("its schema is version %d and this consentd knows up to %d; run the newer consentd that wrote it", current, newest)
+		}
+	}
+	if _, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
+		return err
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate schema: %w", err)
+	}
+	return nil
+}
+
+func hashKey(ctx context.Context, db *sql.DB) ([]byte, error) {
+	key := make([]byte, 32)
+	rand.Read(key)
+	if _, err := db.ExecContext(ctx, "INSERT INTO meta (name, value) VALUES ('hash_key', ?) ON CONFLICT DO NOTHING", key); err != nil {
+		return nil, err
+	}
+	err := db.QueryRowContext(ctx, "SELECT value FROM meta WHERE name = 'hash_key'").Scan(&key)
+	return key, err
+}
+
+// HashKey is the secret under which ids are hashed for logs.
+func (s *Store) HashKey() []byte { return s.key }
+
+// Failed is closed when the store is poisoned.
+func (s *Store) Failed() <-chan struct{} { return s.poison.failed }
+
+// Close commits what was asked for before, and closes the file.
+func (s *Store) Close() error {
+	close(s.stopping)
+	<-s.stopped
+	err := s.db.Close()
+	return errors.Join(err, s.lock.Close())
+}
+
+// Changed receives when something of the target may have become due by a commit.
+func (s *Store) Changed(target string) <-chan struct{} { return s.change(target) }
+
+func (s *Store) change(target string) chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.changed[target]
+	if c == nil {
+		c = make(chan struct{}, 1)
+		s.changed[target] = c
+	}
+	return c
+}
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func instant(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
+
+// nullable is NULL for no time.
+func nullable(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixMicro()
+}

@@ -1,0 +1,122 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/store/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Opener {
+		path := filepath.Join(t.TempDir(), "consentd.db")
+		return func(t *testing.T) store.Store { return open1(t, path) }
+	})
+}
+
+func open1(t testing.TB, path string) *Store {
+	t.Helper()
+	s, err := Open(context.Background(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestOpenRefuses holds Open to fail closed: a named error, and the file as it was.
+func TestOpenRefuses(t *testing.T) {
+	valid := func(t *testing.T, path string) {
+		if err := open1(t, path).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(data []byte) func(*testing.T, string) {
+		return func(t *testing.T, path string) {
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	exec := func(statement string) func(*testing.T, string) {
+		return func(t *testing.T, path string) {
+			db, err := sql.Open("sqlite", "file:"+path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			if _, err := db.Exec(statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, tc := range []struct {
+		name string
+		make func(*testing.T, string)
+		want string
+	}{
+		{"empty file", write(nil), "the file is empty"},
+		{"no database", write([]byte(strings.Repeat("no database ", 500))), "damaged"},
+		{"another database", exec("CREATE TABLE t (a)"), "something else"},
+		{"damaged header", func(t *testing.T, path string) {
+			valid(t, path)
+			f, err := os.OpenFile(path, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if _, err := f.WriteAt(make([]byte, 100), 0); err != nil {
+				t.Fatal(err)
+			}
+		}, "damaged"},
+		{"newer schema", func(t *testing.T, path string) {
+			valid(t, path)
+			exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)")(t, path)
+		}, "newer consentd"},
+		{"lost file beside its wal", func(t *testing.T, path string) {
+			write([]byte("x"))(t, path+"-wal")
+		}, "-wal"},
+		{"a directory", func(t *testing.T, path string) {
+			if err := os.Mkdir(path, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}, "directory"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "consentd.db")
+			tc.make(t, path)
+			before, _ := os.ReadFile(path)
+			s, err := Open(context.Background(), path)
+			if err == nil {
+				s.Close()
+				t.Fatal("opened")
+			}
+			if !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), path) {
+				t.Errorf("error %q", err)
+			}
+			if after, _ := os.ReadFile(path); string(after) != string(before) {
+				t.Error("the file changed")
+			}
+		})
+	}
+}
+
+func TestOneProcessOwnsTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "consentd.db")
+	s := open1(t, path)
+	defer s.Close()
+	if _, err := Open(context.Background(), path); err == nil || !strings.Contains(err.Error(), "another consentd") {
+		t.Errorf("second open: %v", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}

@@ -1,0 +1,101 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+)
+
+// deliveryColumns are what scanDelivery reads, from delivery d joined with citizen c.
+const deliveryColumns = `d.id, d.rule, d.target, c.source, c.citizen_id, d.status, d.withdrawal, d.desired, d.delivered,
+	d.digest, d.attempts, d.crashes, d.next_attempt, d.since, d.failing_since, d.settled_at, d.outcome, d.reason, d.error`
+
+// preparer is a database or one connection of it.
+type preparer interface {
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}
+
+type statement struct {
+	to    **sql.Stmt
+	query string
+}
+
+func prepareAll(ctx context.Context, on preparer, all []statement) error {
+	for _, s := range all {
+		stmt, err := on.PrepareContext(ctx, s.query)
+		if err != nil {
+			return err
+		}
+		*s.to = stmt
+	}
+	return nil
+}
+
+type readStmts struct {
+	due, nextDue, claimed, oldestWithdrawal *sql.Stmt
+}
+
+func (s *readStmts) prepare(ctx context.Context, on preparer) error {
+	return prepareAll(ctx, on, []statement{
+		{&s.due, `SELECT id, citizen FROM delivery
+			WHERE target = ? AND lane = ? AND next_attempt IS NOT NULL AND next_attempt <= ?
+			ORDER BY next_attempt LIMIT ?`},
+		{&s.nextDue, `SELECT min(next_attempt) FROM delivery
+			WHERE target = ? AND lane = ? AND next_attempt IS NOT NULL`},
+		{&s.claimed, `SELECT ` + deliveryColumns + `, c.body, c.sent_at, c.received
+			FROM delivery d JOIN citizen c ON c.id = d.citizen WHERE d.id = ?`},
+		{&s.oldestWithdrawal, `SELECT min(since) FROM delivery WHERE target = ? AND withdrawal = 1`},
+	})
+}
+
+type writeStmts struct {
+	putMeta, addLedger                              *sql.Stmt
+	selectCitizen, selectBody                       *sql.Stmt
+	insertCitizen, updateCitizen                    *sql.Stmt
+	selectStanding, insertDelivery, replaceDelivery *sql.Stmt
+	selectSettle, settle, settleOlder               *sql.Stmt
+	insertReceipt, insertQuarantine                 *sql.Stmt
+	all                                             []statement
+}
+
+func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
+	s.all = []statement{
+		{&s.putMeta, `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`},
+		{&s.addLedger, `INSERT INTO ledger (target, entry, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n`},
+		{&s.selectCitizen, `SELECT id, sent_at, evidence, received, digest, grants FROM citizen WHERE source = ? AND citizen_id = ?`},
+		{&s.selectBody, `SELECT body FROM citizen WHERE id = ?`},
+		{&s.insertCitizen, `INSERT INTO citizen (source, citizen_id, version, sent_at, evidence, received, digest, grants, body)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&s.updateCitizen, `UPDATE citizen SET version = ?, sent_at = ?, evidence = ?, received = ?, digest = ?, grants = ?, body = ?
+			WHERE id = ?`},
+		{&s.selectStanding, `SELECT status, withdrawal, target FROM delivery WHERE citizen = ? AND rule = ?`},
+		{&s.insertDelivery, `INSERT INTO delivery (citizen, rule, target, status, withdrawal, desired, next_attempt, since)
+			VALUES (?, ?, ?, 0, ?, ?, ?, ?)`},
+		{&s.replaceDelivery, `UPDATE delivery SET
+				target = ?, status = 0, withdrawal = ?, desired = ?, next_attempt = ?,
+				since = CASE WHEN status IN (0, 2) THEN since ELSE ? END,
+				digest = CASE WHEN status = 0 THEN NULL ELSE digest END,
+				attempts = 0, crashes = 0, failing_since = 0, reason = '', error = ''
+			WHERE citizen = ? AND rule = ?`},
+		{&s.selectSettle, `SELECT citizen, target, status, withdrawal, desired FROM delivery WHERE id = ?`},
+		{&s.settle, `UPDATE delivery SET
+				status = ?, withdrawal = ?, delivered = ?, digest = ?, attempts = ?, crashes = ?, next_attempt = ?,
+				failing_since = ?, settled_at = ?, outcome = ?, reason = ?, error = ?
+			WHERE id = ?`},
+		{&s.settleOlder, `UPDATE delivery SET
+				delivered = ?, digest = ?, since = (SELECT received FROM citizen WHERE citizen.id = delivery.citizen),
+				settled_at = ?, outcome = ?
+			WHERE id = ?`},
+		{&s.insertReceipt, `INSERT INTO receipt
+			(citizen, rule, target, version, sent_at, received, confirmed, withdrawal, outcome, digest, plugin, reference, config)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&s.insertQuarantine, `INSERT INTO quarantine (source, received, reason, digest, body) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT DO NOTHING`},
+	}
+	return prepareAll(ctx, on, s.all)
+}
+
+func (s *writeStmts) close() {
+	for _, st := range s.all {
+		(*st.to).Close()
+	}
+}

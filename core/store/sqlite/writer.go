@@ -1,0 +1,261 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/consentd/consentd/core/store"
+)
+
+// maxGroup is the most requests one commit serves. It bounds how long the first of them waits.
+const maxGroup = 512
+
+// request is work for the writer. What run returns as an error is the request's own affair; an error of
+// the database is wrapped in dbError and ends the whole group.
+type request struct {
+	run  func(*writer) error
+	done chan error
+}
+
+// dbError says that the transaction cannot go on.
+type dbError struct{ error }
+
+func (e dbError) Unwrap() error { return e.error }
+
+// poison is the state after a commit of which nobody knows whether it is on disk. Trying again would seem
+// to succeed: the kernel reports a failed write-back once and drops the pages.
+type poison struct {
+	once   sync.Once
+	failed chan struct{}
+	err    error // set before failed is closed
+}
+
+func (p *poison) set(err error) {
+	p.once.Do(func() {
+		p.err = fmt.Errorf("%w: %w", store.ErrPoisoned, err)
+		close(p.failed)
+	})
+}
+
+// writer has the one connection that writes. Its methods are called by the write goroutine alone.
+type writer struct {
+	conn  *sql.Conn
+	stmts writeStmts
+	// version is the newest given out.
+	version int64
+	// What the group under way changes; dropped when it is rolled back.
+	ledger  ledger
+	changed map[string]bool
+}
+
+func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{conn: conn}
+	if err := w.stmts.prepare(ctx, conn); err != nil {
+		return nil, err
+	}
+	var version []byte
+	err = conn.QueryRowContext(ctx, "SELECT value FROM meta WHERE name = 'version'").Scan(&version)
+	if errors.Is(err, sql.ErrNoRows) {
+		return w, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	w.version = int64(binary.BigEndian.Uint64(version))
+	return w, nil
+}
+
+// do hands the writer a request and waits until it is committed, or not.
+func (s *Store) do(ctx context.Context, run func(*writer) error) error {
+	r := &request{run: run, done: make(chan error, 1)}
+	select {
+	case s.requests <- r:
+	case <-s.stopping:
+		return fmt.Errorf("%w: it is closing", store.ErrUnavailable)
+	case <-s.poison.failed:
+		return s.poison.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	// From here the request may be committed whatever becomes of ctx, so its fate is waited for.
+	select {
+	case err := <-r.done:
+		return err
+	case <-s.stopped:
+		select {
+		case err := <-r.done:
+			return err
+		default:
+			return fmt.Errorf("%w: it is closed", store.ErrUnavailable)
+		}
+	}
+}
+
+// write serves requests in groups until Close.
+func (s *Store) write(w *writer) {
+	defer close(s.stopped)
+	defer w.conn.Close()
+	defer w.stmts.close()
+	group := make([]*request, 0, maxGroup)
+	for {
+		group = group[:0]
+		select {
+		case r := <-s.requests:
+			group = append(group, r)
+		case <-s.stopping:
+			select {
+			case r := <-s.requests:
+				group = append(group, r)
+			default:
+				return
+			}
+		}
+	more:
+		for len(group) < maxGroup {
+			select {
+			case r := <-s.requests:
+				group = append(group, r)
+			default:
+				break more
+			}
+		}
+		s.serve(w, group)
+	}
+}
+
+// serve runs one group in one transaction and answers each request.
+func (s *Store) serve(w *writer, group []*request) {
+	answers := make([]error, len(group))
+	err := s.commit(w, group, answers)
+	for i, r := range group {
+		if err != nil {
+			r.done <- err
+		} else {
+			r.done <- answers[i]
+		}
+	}
+}
+
+func (s *Store) commit(w *writer, group []*request, answers []error) error {
+	select {
+	case <-s.poison.failed:
+		return s.poison.err
+	default:
+	}
+	version := w.version
+	w.ledger, w.changed = ledger{}, map[string]bool{}
+	err := w.exec("BEGIN IMMEDIATE")
+	for i := 0; err == nil && i < len(group); i++ {
+		var broken dbError
+		if answers[i] = group[i].run(w); errors.As(answers[i], &broken) {
+			err = broken
+		}
+	}
+	if err == nil {
+		err = w.flush(version)
+	}
+	if err != nil {
+		w.version = version
+		return s.rollback(w, err)
+	}
+	if err := w.exec("COMMIT"); err != nil {
+		w.version = version
+		if code(err) == sqlite3.SQLITE_FULL {
+			return s.rollback(w, err)
+		}
+		s.poison.set(err)
+		return s.poison.err
+	}
+	s.committed(w)
+	return nil
+}
+
+// rollback undoes a group that was not committed, so that its requests may come again.
+func (s *Store) rollback(w *writer, cause error) error {
+	switch code(cause) {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT:
+	default:
+		s.poison.set(cause)
+		return s.poison.err
+	}
+	// SQLite has rolled back by itself after some errors, and then says so.
+	if err := w.exec("ROLLBACK"); err != nil && code(err) != sqlite3.SQLITE_ERROR {
+		s.poison.set(err)
+		return s.poison.err
+	}
+	return fmt.Errorf("%w: %w", store.ErrUnavailable, cause)
+}
+
+// committed makes what a group changed visible.
+func (s *Store) committed(w *writer) {
+	s.mu.Lock()
+	s.ledger.add(w.ledger)
+	s.mu.Unlock()
+	for target := range w.changed {
+		select {
+		case s.change(target) <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// flush writes what the group gathered in memory.
+func (w *writer) flush(before int64) error {
+	if w.version != before {
+		value := binary.BigEndian.AppendUint64(nil, uint64(w.version))
+		if _, err := w.stmts.putMeta.Exec("version", value); err != nil {
+			return dbError{err}
+		}
+	}
+	for k, n := range w.ledger {
+		if n == 0 {
+			continue
+		}
+		if _, err := w.stmts.addLedger.Exec(k.target, k.entry, n); err != nil {
+			return dbError{err}
+		}
+	}
+	return nil
+}
+
+func (w *writer) exec(sql string) error {
+	_, err := w.conn.ExecContext(context.Background(), sql)
+	if err != nil {
+		return dbError{err}
+	}
+	return nil
+}
+
+// code is SQLite's primary result code; disk errors without one, and a broken connection, are I/O errors.
+func code(err error) int {
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		return e.Code() & 0xff
+	}
+	if errors.Is(err, driver.ErrBadConn) {
+		return sqlite3.SQLITE_IOERR
+	}
+	return sqlite3.SQLITE_INTERNAL
+}
+
+// Ready commits a row that says nothing, which takes the same path as every update.
+func (s *Store) Ready(ctx context.Context) error {
+	return s.do(ctx, func(w *writer) error {
+		if _, err := w.stmts.putMeta.Exec("ready", []byte{1}); err != nil {
+			return dbError{err}
+		}
+		return nil
+	})
+}
