@@ -1,0 +1,343 @@
+// Package admin is the operators' way in: health, metrics, and the JSON API that the command line speaks,
+// both halves of it. It is apart from package webhook because it has another address, other credentials,
+// and nothing to do with senders.
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/consentd/consentd/core/config"
+	"github.com/consentd/consentd/core/store"
+)
+
+// Options are what a Handler is made of.
+type Options struct {
+	Admin   config.Admin
+	Store   store.Store
+	Metrics prometheus.Gatherer
+	Log     hclog.Logger
+	// Status gathers the picture of the daemon.
+	Status func(ctx context.Context) (Status, error)
+	// Replay takes a quarantined body through the front door again. The error says why it is still not
+	// understood.
+	Replay func(ctx context.Context, q store.Quarantined) (status string, err error)
+	// Draining is whether the daemon is about to end.
+	Draining func() bool
+}
+
+// readyTimeout bounds how long /readyz waits for a commit.
+const readyTimeout = 5 * time.Second
+
+// NewHandler makes the handler of the admin address.
+func NewHandler(o Options) http.Handler {
+	h := &handler{o}
+	api := http.NewServeMux()
+	api.HandleFunc("GET /v1/status", h.status)
+	api.HandleFunc("GET /v1/dead", h.listDead)
+	api.HandleFunc("POST /v1/dead/replay", h.replayDead)
+	api.HandleFunc("POST /v1/dead/discard", h.discardDead)
+	api.HandleFunc("GET /v1/quarantine", h.listQuarantine)
+	api.HandleFunc("GET /v1/quarantine/{id}", h.showQuarantine)
+	api.HandleFunc("POST /v1/quarantine/{id}/replay", h.replayQuarantine)
+	api.HandleFunc("DELETE /v1/quarantine/{id}", h.discardQuarantine)
+	api.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
+	api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		problem(w, http.StatusNotFound, "no such page: try /v1/status, /metrics, /healthz or /readyz")
+	})
+
+	mux := http.NewServeMux()
+	// Probes carry no token.
+	mux.HandleFunc("GET /healthz", h.healthz)
+	mux.HandleFunc("GET /readyz", h.readyz)
+	mux.Handle("/", h.authorize(http.NewCrossOriginProtection().Handler(api)))
+	return h.checkHost(mux)
+}
+
+type handler struct{ Options }
+
+// checkHost refuses what a browser was tricked into sending to a name that resolves to this machine.
+func (h *handler) checkHost(next http.Handler) http.Handler {
+	configured, _, _ := net.SplitHostPort(h.Admin.Address)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = r.Host
+		}
+		ip := net.ParseIP(strings.Trim(host, "[]"))
+		if host != "localhost" && ip == nil && host != configured {
+			problem(w, http.StatusMisdirectedRequest, "the Host header names another machine")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (h *handler) authorize(next http.Handler) http.Handler {
+	if h.Admin.Token == "" {
+		return next
+	}
+	want := sha256.Sum256([]byte(h.Admin.Token))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		got := sha256.Sum256([]byte(given))
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="consentd admin"`)
+			problem(w, http.StatusUnauthorized, "a token is required: set CONSENTD_ADMIN_TOKEN to the one in the configuration's admin block")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (h *handler) healthz(w http.ResponseWriter, _ *http.Request) {
+	fmt.Fprintln(w, "ok")
+}
+
+// readyz is whether an update could be committed; whether targets are up has nothing to do with it.
+func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+	defer cancel()
+	if h.Draining() {
+		problem(w, http.StatusServiceUnavailable, "draining")
+		return
+	}
+	if err := h.Store.Ready(ctx); err != nil {
+		problem(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}
+
+func (h *handler) status(w http.ResponseWriter, r *http.Request) {
+	s, err := h.Status(r.Context())
+	h.answer(w, s, err)
+}
+
+// page is how many entries a listing has at most.
+const page = 1000
+
+func (h *handler) listDead(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	after, limit, err := paging(r)
+	if err != nil {
+		problem(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	id, err := number(q.Get("id"))
+	if err != nil {
+		problem(w, http.StatusBadRequest, "id must be a number")
+		return
+	}
+	dead, err := h.Store.ListDead(r.Context(), store.DeadFilter{
+		ID: id, Target: q.Get("target"), Reason: q.Get("reason"), CitizenID: q.Get("citizen"), After: after, Limit: limit,
+	})
+	out := DeadPage{Dead: []DeadLetter{}}
+	for _, d := range dead {
+		out.Dead = append(out.Dead, DeadLetter{
+			ID: d.ID, Target: d.Target, Rule: d.Rule, Source: d.Source, CitizenID: d.CitizenID, Withdrawal: d.Withdrawal,
+			Reason: d.Reason, Error: d.Error, Attempts: d.Attempts, Since: d.Since, StoppedAt: d.SettledAt, NextRetry: When(d.NextAttempt),
+		})
+	}
+	if len(dead) == limit {
+		out.Next = dead[len(dead)-1].ID
+	}
+	h.answer(w, out, err)
+}
+
+func (h *handler) replayDead(w http.ResponseWriter, r *http.Request) {
+	h.changeDead(w, r, "replay", func(ctx context.Context, f store.DeadFilter) (int, error) {
+		return h.Store.ReplayDead(ctx, f, time.Now())
+	})
+}
+
+func (h *handler) discardDead(w http.ResponseWriter, r *http.Request) {
+	h.changeDead(w, r, "discard", h.Store.DiscardDead)
+}
+
+func (h *handler) changeDead(w http.ResponseWriter, r *http.Request, verb string, change func(context.Context, store.DeadFilter) (int, error)) {
+	var sel DeadSelection
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&sel); err != nil {
+		problem(w, http.StatusBadRequest, "the body must be a JSON object with id, target, reason, citizen or all")
+		return
+	}
+	if sel == (DeadSelection{}) {
+		problem(w, http.StatusBadRequest, "nothing is chosen: give id, target, reason or citizen, or all = true")
+		return
+	}
+	n, err := change(r.Context(), store.DeadFilter{ID: sel.ID, Target: sel.Target, Reason: sel.Reason, CitizenID: sel.Citizen})
+	if err == nil {
+		h.Log.Info("dead letters changed", "verb", verb, "count", n)
+	}
+	h.answer(w, Changed{n}, err)
+}
+
+func (h *handler) listQuarantine(w http.ResponseWriter, r *http.Request) {
+	after, limit, err := paging(r)
+	if err != nil {
+		problem(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	all, err := h.Store.ListQuarantine(r.Context(), store.QuarantineFilter{Source: r.URL.Query().Get("source"), After: after, Limit: limit})
+	out := QuarantinePage{Quarantined: []Quarantined{}}
+	for _, q := range all {
+		out.Quarantined = append(out.Quarantined, Quarantined(q))
+	}
+	if len(all) == limit {
+		out.Next = all[len(all)-1].ID
+	}
+	h.answer(w, out, err)
+}
+
+func (h *handler) quarantined(w http.ResponseWriter, r *http.Request) (store.Quarantined, bool) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil {
+		problem(w, http.StatusBadRequest, "the id must be a number")
+		return store.Quarantined{}, false
+	}
+	q, err := h.Store.ShowQuarantine(r.Context(), id)
+	if err != nil {
+		h.answer(w, nil, err)
+		return q, false
+	}
+	return q, true
+}
+
+func (h *handler) showQuarantine(w http.ResponseWriter, r *http.Request) {
+	if q, ok := h.quarantined(w, r); ok {
+		h.answer(w, Quarantined(q), nil)
+	}
+}
+
+// replayQuarantine accepts the body and only then takes it out of quarantine: a crash in between leaves it
+// there, and replaying it again is a duplicate.
+func (h *handler) replayQuarantine(w http.ResponseWriter, r *http.Request) {
+	q, ok := h.quarantined(w, r)
+	if !ok {
+		return
+	}
+	status, err := h.Replay(r.Context(), q)
+	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrPoisoned) {
+		h.answer(w, nil, err)
+		return
+	}
+	if err != nil {
+		problem(w, http.StatusUnprocessableEntity, "still not understood: "+err.Error())
+		return
+	}
+	h.answer(w, Replayed{status}, h.Store.DiscardQuarantine(r.Context(), q.ID))
+}
+
+func (h *handler) discardQuarantine(w http.ResponseWriter, r *http.Request) {
+	if q, ok := h.quarantined(w, r); ok {
+		h.answer(w, Changed{1}, h.Store.DiscardQuarantine(r.Context(), q.ID))
+	}
+}
+
+func paging(r *http.Request) (after int64, limit int, err error) {
+	q := r.URL.Query()
+	if after, err = number(q.Get("after")); err != nil {
+		return 0, 0, errors.New("after must be a number")
+	}
+	n, err := number(q.Get("limit"))
+	if err != nil || n < 0 {
+		return 0, 0, errors.New("limit must be a number above zero")
+	}
+	if n == 0 || n > page {
+		n = page
+	}
+	return after, int(n), nil
+}
+
+func number(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	return strconv.ParseInt(s, 10, 64)
+}
+
+// When is a time for JSON: absent when there is none.
+func When(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func (h *handler) answer(w http.ResponseWriter, v any, err error) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		problem(w, http.StatusNotFound, "no entry with that id")
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrPoisoned):
+		problem(w, http.StatusServiceUnavailable, err.Error())
+	case err != nil:
+		problem(w, http.StatusInternalServerError, err.Error())
+	default:
+		write(w, http.StatusOK, v)
+	}
+}
+
+func problem(w http.ResponseWriter, status int, text string) {
+	write(w, status, Problem{text})
+}
+
+func write(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client may be gone
+}
+
+// Listen opens the admin address: host:port, or unix:///path, which only this user may then open.
+func Listen(address string) (net.Listener, error) {
+	path, isUnix := strings.CutPrefix(address, "unix://")
+	if !isUnix {
+		return net.Listen("tcp", address)
+	}
+	// A socket that nobody answers on is left over from a daemon that was killed.
+	if conn, err := net.Dial("unix", path); err == nil {
+		conn.Close()
+		return nil, fmt.Errorf("listen on %s: another process answers there", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// NewServer makes the HTTP server around the handler.
+func NewServer(h http.Handler, log hclog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+}

@@ -1,0 +1,137 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// DefaultAddress is where the admin listener is when nothing else is configured.
+const DefaultAddress = "127.0.0.1:8485"
+
+// ErrNotRunning is wrapped when nothing answers at the admin address.
+var ErrNotRunning = errors.New("no consentd answers")
+
+// Client speaks the JSON API.
+type Client struct {
+	base, token string
+	http        *http.Client
+}
+
+// NewClient makes a client of the daemon at address: host:port, an http or https URL, or unix:///path. The
+// token may be empty.
+func NewClient(address, token string) *Client {
+	c := &Client{base: address, token: token, http: &http.Client{Timeout: time.Minute}}
+	if path, isUnix := strings.CutPrefix(address, "unix://"); isUnix {
+		c.base = "http://localhost"
+		c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		}}
+	} else if !strings.Contains(address, "://") {
+		c.base = "http://" + address
+	}
+	return c
+}
+
+// Status asks how the daemon stands.
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	return s, c.do(ctx, http.MethodGet, "/v1/status", nil, &s)
+}
+
+// Dead lists one page of dead letters.
+func (c *Client) Dead(ctx context.Context, sel DeadSelection, after int64, limit int) (p DeadPage, err error) {
+	q := url.Values{}
+	set := func(name, value string) {
+		if value != "" && value != "0" {
+			q.Set(name, value)
+		}
+	}
+	set("id", strconv.FormatInt(sel.ID, 10))
+	set("target", sel.Target)
+	set("reason", sel.Reason)
+	set("citizen", sel.Citizen)
+	set("after", strconv.FormatInt(after, 10))
+	set("limit", strconv.Itoa(limit))
+	return p, c.do(ctx, http.MethodGet, "/v1/dead?"+q.Encode(), nil, &p)
+}
+
+// ReplayDead makes dead letters due now and says how many.
+func (c *Client) ReplayDead(ctx context.Context, sel DeadSelection) (n Changed, err error) {
+	return n, c.do(ctx, http.MethodPost, "/v1/dead/replay", sel, &n)
+}
+
+// DiscardDead gives dead letters up and says how many.
+func (c *Client) DiscardDead(ctx context.Context, sel DeadSelection) (n Changed, err error) {
+	return n, c.do(ctx, http.MethodPost, "/v1/dead/discard", sel, &n)
+}
+
+// Quarantine lists one page of the quarantine.
+func (c *Client) Quarantine(ctx context.Context, after int64, limit int) (p QuarantinePage, err error) {
+	path := fmt.Sprintf("/v1/quarantine?after=%d&limit=%d", after, limit)
+	return p, c.do(ctx, http.MethodGet, path, nil, &p)
+}
+
+// Quarantined is one entry with its body.
+func (c *Client) Quarantined(ctx context.Context, id int64) (q Quarantined, err error) {
+	return q, c.do(ctx, http.MethodGet, fmt.Sprintf("/v1/quarantine/%d", id), nil, &q)
+}
+
+// ReplayQuarantined takes one body through the front door again.
+func (c *Client) ReplayQuarantined(ctx context.Context, id int64) (r Replayed, err error) {
+	return r, c.do(ctx, http.MethodPost, fmt.Sprintf("/v1/quarantine/%d/replay", id), nil, &r)
+}
+
+// DiscardQuarantined removes one body.
+func (c *Client) DiscardQuarantined(ctx context.Context, id int64) error {
+	var n Changed
+	return c.do(ctx, http.MethodDelete, fmt.Sprintf("/v1/quarantine/%d", id), nil, &n)
+}
+
+func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		data, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	res, err := c.http.Do(req)
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) {
+		return fmt.Errorf("%w at %s: start it with `consentd run`, or name its admin address with --address or CONSENTD_ADMIN_ADDR", ErrNotRunning, c.base)
+	}
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(res.Body)
+	if err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	if res.StatusCode/100 != 2 {
+		var p Problem
+		if json.Unmarshal(data, &p) != nil || p.Error == "" {
+			return fmt.Errorf("%s answered %s, which no consentd does", c.base, res.Status)
+		}
+		return errors.New(p.Error)
+	}
+	return json.Unmarshal(data, out)
+}

@@ -1,0 +1,258 @@
+package consent
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+
+func TestAllowed(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		p    Permission
+		want bool
+	}{
+		{"granted", Permission{State: "GRANTED"}, true},
+		{"claimed", Permission{State: "CLAIMED"}, true},
+		{"denied", Permission{State: "DENIED"}, false},
+		{"pending", Permission{State: "PENDING"}, false},
+		{"objected", Permission{State: "OBJECTED"}, false},
+		{"objection upheld", Permission{State: "OBJECTION_UPHELD"}, false},
+		{"nothing recorded", Permission{}, false},
+		{"lower-case expired", Permission{State: "expired"}, false},
+		{"lower-case granted is no state of the sender's", Permission{State: "granted"}, false},
+		{"unknown", Permission{State: "CONSENTED"}, false},
+		{"starts now", Permission{State: "GRANTED", ValidFrom: noon}, true},
+		{"starts later", Permission{State: "GRANTED", ValidFrom: noon.Add(1)}, false},
+		{"ends later", Permission{State: "GRANTED", ValidUntil: noon.Add(1)}, true},
+		{"ends now", Permission{State: "GRANTED", ValidUntil: noon}, false},
+	} {
+		if got := tc.p.Allowed(noon); got != tc.want {
+			t.Errorf("%s: allowed is %v", tc.name, got)
+		}
+	}
+}
+
+func TestDecode(t *testing.T) {
+	s, err := Decode([]byte(`{
+		"applicationId": 42, "citizenId": "c1", "externalRef": null, "newField": {"a": [1]},
+		"permissions": [{"optionType": "option", "optionId": "o1", "justification": null, "state": null,
+			"channel": null, "recordedAt": "2026-03-02T09:14:05.123456789+01:00", "validUntil": null}],
+		"sentAt": "2026-03-02T09:14:06Z"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Permission{OptionType: "option", OptionID: "o1", RecordedAt: time.Date(2026, 3, 2, 8, 14, 5, 123456789, time.UTC)}
+	got := s.Permissions[0]
+	if !got.RecordedAt.Equal(want.RecordedAt) {
+		t.Errorf("recordedAt %v", got.RecordedAt)
+	}
+	got.RecordedAt = want.RecordedAt
+	if s.ApplicationID != "42" || s.CitizenID != "c1" || s.ExternalRef != "" || got != want || s.Preferences != nil {
+		t.Errorf("decoded %+v", s)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	for _, tc := range []struct{ name, body, want string }{
+		{"nothing", ``, "malformed JSON"},
+		{"cut", `{"citizenId": "secret-person`, "malformed JSON"},
+		{"another shape", `[1]`, "unexpected value at the top"},
+		{"no citizen", `{"sentAt": "2026-03-02T09:14:06Z"}`, "citizenId is missing"},
+		{"no time at all", `{"citizenId": "secret-person"}`, "sentAt is missing"},
+		{"a name twice", `{"citizenId": "secret-person", "citizenId": "b", "sentAt": "2026-03-02T09:14:06Z"}`, "stands twice"},
+		{"invalid UTF-8", "{\"citizenId\": \"secret-\xff-person\", \"sentAt\": \"2026-03-02T09:14:06Z\"}", "malformed JSON"},
+		{"a time that is none", `{"citizenId": "secret-person", "sentAt": "yesterday"}`, "unexpected value at /sentAt"},
+		{"an object for an id", `{"citizenId": {"a": "secret-person"}, "sentAt": "2026-03-02T09:14:06Z"}`, "unexpected value at /citizenId"},
+		{"permission without option", `{"citizenId": "secret-person", "permissions": [{}], "sentAt": "2026-03-02T09:14:06Z"}`, "permissions[0]"},
+		{"preference without name", `{"citizenId": "secret-person", "preferences": [{}], "sentAt": "2026-03-02T09:14:06Z"}`, "preferences[0]"},
+	} {
+		_, err := Decode([]byte(tc.body))
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the error quotes the message: %v", tc.name, err)
+		}
+	}
+}
+
+func permission(option, state string, minute int) Permission {
+	return Permission{OptionType: "option", OptionID: option, State: state, RecordedAt: noon.Add(time.Duration(minute) * time.Minute)}
+}
+
+// update that was sent at noon plus so many minutes.
+func update(typ UpdateType, minute int, permissions ...Permission) Update {
+	at := noon.Add(time.Duration(minute) * time.Minute)
+	s := State{CitizenID: "c1", Permissions: permissions, SentAt: at}
+	return Update{Source: "s", Type: typ, Received: at, State: s, Body: Encode(s)}
+}
+
+func apply(t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, current *Citizen, u Update) Applied {
+	t.Helper()
+	a, err := Apply(current, u)
+	if err != nil {
+		t.Fatalf("apply: %v", err)
+	}
+	return a
+}
+
+func TestApplyOrder(t *testing.T) {
+	first := apply(t, nil, update(EffectivePermission, 10, permission("a", "GRANTED", 10))).Citizen
+	future := update(EffectivePermission, 10, permission("a", "GRANTED", 10))
+	future.State.SentAt = noon.AddDate(50, 0, 0)
+	fromFuture := apply(t, nil, future).Citizen
+	unsent := update(EffectivePermission, 12, permission("a", "DENIED", 12))
+	unsent.State.SentAt = time.Time{}
+	for _, tc := range []struct {
+		name    string
+		current Citizen
+		u       Update
+		want    Verdict
+	}{
+		{"newer", first, update(EffectivePermission, 11, permission("a", "DENIED", 11)), Accepted},
+		{"older", first, update(EffectivePermission, 9, permission("a", "DENIED", 9)), Superseded},
+		{"the same", first, update(EffectivePermission, 10, permission("a", "GRANTED", 10)), Duplicate},
+		{"sent at once, newer evidence", first, update(EffectivePermission, 10, permission("a", "DENIED", 11)), Accepted},
+		{"sent at once, older evidence", first, update(EffectivePermission, 10, permission("a", "DENIED", 9)), Superseded},
+		{"sent at once, as old: arrival decides", first, update(EffectivePermission, 10, permission("a", "DENIED", 10)), Accepted},
+		{"no sentAt: the evidence speaks", first, unsent, Accepted},
+		{"truth after a sentAt from the future", fromFuture, update(EffectivePermission, 11, permission("a", "DENIED", 11)), Accepted},
+		{"old news after a sentAt from the future", fromFuture, update(EffectivePermission, 9, permission("a", "DENIED", 9)), Superseded},
+	} {
+		if got := apply(t, &tc.current, tc.u).Verdict; got != tc.want {
+			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestApplyWithdrawal(t *testing.T) {
+	granted := apply(t, nil, update(EffectivePermission, 1, permission("a", "GRANTED", 1), permission("b", "PENDING", 1))).Citizen
+	expiring := permission("a", "GRANTED", 2)
+	expiring.ValidUntil = noon.Add(2 * time.Minute)
+	for _, tc := range []struct {
+		name    string
+		current *Citizen
+		u       Update
+		want    bool
+	}{
+		{"denied", &granted, update(EffectivePermission, 2, permission("a", "DENIED", 2), permission("b", "GRANTED", 2)), true},
+		{"left out", &granted, update(EffectivePermission, 2, permission("b", "GRANTED", 2)), true},
+		{"expired", &granted, update(EffectivePermission, 2, expiring, permission("b", "PENDING", 1)), true},
+		{"pending again", &granted, update(EffectivePermission, 2, permission("a", "PENDING", 2), permission("b", "PENDING", 1)), true},
+		{"still granted", &granted, update(EffectivePermission, 2, permission("a", "GRANTED", 2), permission("b", "DENIED", 2)), false},
+		{"denied twice in one message, once granted", &granted, update(EffectivePermission, 2, permission("a", "GRANTED", 2), permission("a", "DENIED", 2), permission("b", "PENDING", 1)), true},
+		{"new citizen who refuses", nil, update(EffectivePermission, 2, permission("a", "DENIED", 2)), true},
+		{"new citizen who was never asked", nil, update(EffectivePermission, 2, permission("a", "PENDING", 2)), false},
+	} {
+		if got := apply(t, tc.current, tc.u).Withdrawal; got != tc.want {
+			t.Errorf("%s: withdrawal is %v", tc.name, got)
+		}
+	}
+}
+
+// TestLapsedIsRemembered: what the sender leaves out stays in the state, in every later one as well.
+func TestLapsedIsRemembered(t *testing.T) {
+	c := apply(t, nil, update(EffectivePermission, 1, permission("a", "GRANTED", 1))).Citizen
+	for minute := 2; minute < 5; minute++ {
+		a := apply(t, &c, update(EffectivePermission, minute, permission("b", "GRANTED", minute)))
+		s, err := Decode(a.Citizen.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(s.Permissions, func(p Permission) bool { return p.OptionID == "a" })
+		if i < 0 || s.Permissions[i].State != "" {
+			t.Fatalf("minute %d: %+v", minute, s.Permissions)
+		}
+		if a.Withdrawal != (minute == 2) {
+			t.Errorf("minute %d: withdrawal is %v", minute, a.Withdrawal)
+		}
+		c = a.Citizen
+	}
+}
+
+func genUpdate(typ UpdateType) *rapid.Generator[Update] {
+	return rapid.Custom(func(t *rapid.T) Update {
+		minute := rapid.IntRange(0, 30).Draw(t, "minute")
+		var permissions []Permission
+		for _, option := range rapid.SliceOfDistinct(rapid.SampledFrom([]string{"a", "b", "c"}), rapid.ID[string]).Draw(t, "options") {
+			state := rapid.SampledFrom([]string{"GRANTED", "DENIED", "PENDING", "", "CLAIMED"}).Draw(t, "state")
+			permissions = append(permissions, permission(option, state, minute-rapid.IntRange(0, 3).Draw(t, "age")))
+		}
+		u := update(typ, minute, permissions...)
+		u.Received = noon.Add(time.Duration(rapid.IntRange(30, 90).Draw(t, "received")) * time.Minute)
+		return u
+	})
+}
+
+// TestNeverBackwards is law 2 without its held grants: whatever order updates arrive in, the state is that of
+// the newest (sentAt, evidence) so far.
+func TestNeverBackwards(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var current *Citizen
+		var newest Update
+		for _, u := range rapid.SliceOfN(genUpdate(EffectivePermission), 1, 20).Draw(t, "updates") {
+			a := apply(t, current, u)
+			isOlder := current != nil && (u.State.SentAt.Before(newest.State.SentAt) ||
+				u.State.SentAt.Equal(newest.State.SentAt) && u.State.Evidence().Before(newest.State.Evidence()))
+			if isOlder && a.Verdict == Accepted {
+				t.Fatalf("an update sent at %v was accepted over one sent at %v", u.State.SentAt, newest.State.SentAt)
+			}
+			if !isOlder && a.Verdict == Superseded {
+				t.Fatalf("an update sent at %v was superseded by one sent at %v", u.State.SentAt, newest.State.SentAt)
+			}
+			if a.Verdict != Accepted {
+				continue
+			}
+			newest, current = u, &a.Citizen
+			s, err := Decode(current.Body)
+			if err != nil {
+				t.Fatalf("stored body: %v", err)
+			}
+			for i, p := range u.State.Permissions {
+				if s.Permissions[i].State != p.State {
+					t.Fatalf("stored %+v for %+v", s.Permissions[i], p)
+				}
+			}
+		}
+	})
+}
+
+// TestNoDeltaLost is law 4: the merged state holds, for each option, the newest change of all that came,
+// whatever their order.
+func TestNoDeltaLost(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var current *Citizen
+		newest := map[string]Permission{}
+		for _, u := range rapid.SliceOfN(genUpdate(ConsentReceipts), 1, 20).Draw(t, "updates") {
+			if a := apply(t, current, u); a.Verdict == Accepted {
+				current = &a.Citizen
+			}
+			for _, p := range u.State.Permissions {
+				if known, ok := newest[p.OptionID]; !ok || !p.RecordedAt.Before(known.RecordedAt) {
+					newest[p.OptionID] = p
+				}
+			}
+		}
+		s, err := Decode(current.Body)
+		if err != nil {
+			t.Fatalf("stored body: %v", err)
+		}
+		if len(s.Permissions) != len(newest) {
+			t.Fatalf("%d permissions stored, %d came", len(s.Permissions), len(newest))
+		}
+		for _, p := range s.Permissions {
+			if want := newest[p.OptionID]; p.State != want.State || !p.RecordedAt.Equal(want.RecordedAt) {
+				t.Fatalf("option %s: stored %s of %v, want %s of %v", p.OptionID, p.State, p.RecordedAt, want.State, want.RecordedAt)
+			}
+		}
+	})
+}

@@ -1,0 +1,191 @@
+package dispatch
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/consentd/consentd/core/consent"
+	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/supervise"
+	"github.com/consentd/consentd/sdk"
+)
+
+// rendering is one claimed delivery on its way: what its rule made of the newest state, and what came of it.
+type rendering struct {
+	claim   store.Claimed
+	records []sdk.Record
+	digest  []byte
+	// outcome is the worst of the records' outcomes once they are in.
+	outcome sdk.Outcome
+	// ruleErr is set when the rule could not be evaluated, retired when there is no such rule any more.
+	ruleErr error
+	retired bool
+	// crashed is whether the plugin broke with the delivery in flight.
+	crashed bool
+	// untried is whether nothing was sent, so that no attempt counts.
+	untried bool
+}
+
+// deliver takes claims from their rules through the plugin to their settlement.
+func (g *Group) deliver(ctx context.Context, claims []store.Claimed) {
+	now := time.Now()
+	all := make([]*rendering, len(claims))
+	var calls []*rendering
+	records := 0
+	for i, c := range claims {
+		r := g.render(c, now)
+		all[i] = r
+		if r.ruleErr == nil && !r.retired && len(r.records) > 0 && !hmac.Equal(r.digest, c.Digest) {
+			calls = append(calls, r)
+			records += len(r.records)
+		}
+	}
+	g.spend(now, records-len(claims))
+	g.call(ctx, calls, records)
+	g.settle(ctx, all)
+}
+
+// render evaluates the delivery's rule over the citizen's newest state.
+func (g *Group) render(c store.Claimed, now time.Time) (r *rendering) {
+	r = &rendering{claim: c, outcome: sdk.Unchanged()}
+	rule := g.target.Rules[c.Rule]
+	if rule == nil {
+		r.retired = true
+		return r
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			// The panic's text may hold a value.
+			r.ruleErr = fmt.Errorf("rule %q panicked", c.Rule)
+		}
+	}()
+	state, err := consent.Decode(c.Body)
+	if err != nil {
+		r.ruleErr = fmt.Errorf("stored state: %w", err)
+		return r
+	}
+	fields, err := rule.Evaluate(c.Source, state, now)
+	if err != nil {
+		r.ruleErr = err
+		return r
+	}
+	digest := sha256.New()
+	seen := map[string]bool{}
+	for _, f := range fields {
+		digest.Write(binary.BigEndian.AppendUint64(nil, uint64(len(f))))
+		digest.Write(f)
+		if id := g.recordID(c, f); !seen[id] {
+			seen[id] = true
+			r.records = append(r.records, sdk.Record{ID: id, Withdrawal: c.Withdrawal, Fields: f})
+		}
+	}
+	r.digest = digest.Sum(nil)
+	return r
+}
+
+// recordID is the same for every try at one version of one delivery with the same content.
+func (g *Group) recordID(c store.Claimed, fields json.RawMessage) string {
+	mac := hmac.New(sha256.New, g.store.HashKey())
+	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(c.ID)))
+	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(c.Desired)))
+	mac.Write(fields)
+	return hex.EncodeToString(mac.Sum(nil)[:16])
+}
+
+// call sends the renderings' records in calls of at most MaxBatch records, one after the other, and sets
+// the renderings' outcomes. After a call that pauses the target, or in which the plugin broke, the others
+// are not sent.
+func (g *Group) call(ctx context.Context, calls []*rendering, records int) {
+	batch := make([]sdk.Record, 0, records)
+	owner := make([]*rendering, 0, records)
+	for _, r := range calls {
+		r.untried = true
+		for _, rec := range r.records {
+			batch, owner = append(batch, rec), append(owner, r)
+		}
+	}
+	for len(batch) > 0 {
+		n := min(len(batch), g.target.MaxBatch)
+		if !g.send(ctx, batch[:n], owner[:n]) {
+			break
+		}
+		batch, owner = batch[n:], owner[n:]
+	}
+	for _, r := range owner {
+		// What is left of a rendering that was sent in part has to come again whole.
+		r.outcome = worse(r.outcome, sdk.Retry("", ""))
+	}
+}
+
+// send makes one call. It returns false when no other should follow.
+func (g *Group) send(ctx context.Context, batch []sdk.Record, owner []*rendering) bool {
+	callCtx, cancel := context.WithTimeout(ctx, g.target.Timeout)
+	start := time.Now()
+	outcomes, err := g.target.Deliverer.Deliver(callCtx, batch)
+	cancel()
+	g.metrics.call(g.target.Name, time.Since(start))
+	if errors.Is(err, supervise.ErrDown) {
+		g.pause(DownState, 0, "the plugin does not run")
+		return false
+	}
+	if err != nil {
+		for _, r := range owner {
+			r.untried, r.crashed = false, true
+			r.outcome = worse(r.outcome, sdk.Retry("PLUGIN_BROKE", "the plugin broke while it delivered"))
+		}
+		g.pause(DownState, 0, "the plugin broke while it delivered")
+		return false
+	}
+	worst := sdk.Unchanged()
+	for i, r := range owner {
+		r.untried = false
+		r.outcome = worse(r.outcome, outcomes[i])
+		worst = worse(worst, outcomes[i])
+	}
+	if state := pauses(worst.Kind); state != "" {
+		g.pause(state, worst.RetryAfter, text(worst))
+		return false
+	}
+	g.resume()
+	return true
+}
+
+// badness orders outcomes: of several records of one delivery the worst one speaks for it.
+var badness = map[sdk.Kind]int{
+	sdk.KindUnchanged: 0, sdk.KindDelivered: 1, sdk.KindAccepted: 2, sdk.KindRejected: 3,
+	sdk.KindRetry: 4, sdk.KindThrottled: 5, sdk.KindUnauthorized: 6,
+}
+
+func worse(a, b sdk.Outcome) sdk.Outcome {
+	if badness[b.Kind] > badness[a.Kind] {
+		if b.RetryAfter < a.RetryAfter {
+			b.RetryAfter = a.RetryAfter
+		}
+		return b
+	}
+	if badness[a.Kind] == badness[b.Kind] {
+		a.RetryAfter = max(a.RetryAfter, b.RetryAfter)
+		if a.Reference == "" {
+			a.Reference = b.Reference
+		}
+	}
+	return a
+}
+
+// text is an outcome for a person.
+func text(o sdk.Outcome) string {
+	switch {
+	case o.Code == "":
+		return o.Message
+	case o.Message == "":
+		return o.Code
+	}
+	return o.Code + ": " + o.Message
+}

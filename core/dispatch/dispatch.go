@@ -1,0 +1,122 @@
+// Package dispatch brings targets to the wanted state: one group of workers a target claims due
+// deliveries, renders the newest state under the current rules, calls the plugin, and settles each record
+// by its own outcome. It owns everything about when: order, rate, back-off, pauses and giving up.
+package dispatch
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/time/rate"
+
+	"github.com/consentd/consentd/core/config"
+	"github.com/consentd/consentd/core/rules"
+	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/sdk"
+)
+
+// Deliverer is the plugin of a target. An error means that the plugin broke, or with supervise.ErrDown
+// that it does not run; outcomes come one a record, in order.
+type Deliverer interface {
+	Deliver(ctx context.Context, records []sdk.Record) ([]sdk.Outcome, error)
+}
+
+// Target is one external system with what feeds it.
+type Target struct {
+	Name      string
+	Plugin    string // type and version, for receipts
+	Deliverer Deliverer
+	Rules     map[string]*rules.Rule // by name
+	// MaxBatch is the most records of one call, MaxInFlight the most calls at once; both at least 1.
+	MaxBatch    int
+	MaxInFlight int
+	Timeout     time.Duration
+	RateLimit   float64 // records a second; 0: none
+	Retry       config.Retry
+	// DeadRetryEvery is how often a dead letter is tried again; 0: only on demand.
+	DeadRetryEvery time.Duration
+	// ConfigHash names the configuration in receipts.
+	ConfigHash string
+}
+
+// Group is the workers of one target. When more than one call may be in flight, the last free one is kept
+// for withdrawals, so that slow grants cannot hold them up.
+type Group struct {
+	target  Target
+	store   store.Store
+	log     hclog.Logger
+	metrics *Metrics
+	limiter *rate.Limiter // nil: no limit
+
+	stop    context.Context // ends: claim nothing more
+	halt    context.CancelFunc
+	calls   context.Context // ends: cut calls short
+	cut     context.CancelFunc
+	fed     chan struct{} // closed when the feeder is done
+	workers sync.WaitGroup
+	freed   chan struct{} // receives after a worker ended
+
+	mu       sync.Mutex
+	inFlight int
+	gate     gate
+}
+
+// Start starts the workers of a target.
+func Start(t Target, s store.Store, m *Metrics, log hclog.Logger) *Group {
+	g := &Group{
+		target: t, store: s, metrics: m,
+		log:   log.With("target", t.Name),
+		fed:   make(chan struct{}),
+		freed: make(chan struct{}, 1),
+		gate:  gate{retry: pauseRetry, state: Running},
+	}
+	if t.RateLimit > 0 {
+		g.limiter = rate.NewLimiter(rate.Limit(t.RateLimit), max(1, min(t.MaxBatch, int(t.RateLimit))))
+	}
+	g.stop, g.halt = context.WithCancel(context.Background())
+	g.calls, g.cut = context.WithCancel(context.Background())
+	go g.feed()
+	return g
+}
+
+// Drain claims nothing more and waits for the calls in flight; when ctx ends it cuts them short.
+func (g *Group) Drain(ctx context.Context) {
+	g.halt()
+	<-g.fed
+	done := make(chan struct{})
+	go func() {
+		g.workers.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		g.cut()
+		<-done
+	}
+	g.cut()
+}
+
+// Status is how a target stands.
+type Status struct {
+	Target   string
+	State    State
+	InFlight int
+	// Until is when a paused target is tried again.
+	Until time.Time
+	// LastError is of the last attempt that failed, in this process.
+	LastError   string
+	LastErrorAt time.Time
+}
+
+// Status of the target now.
+func (g *Group) Status() Status {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return Status{
+		Target: g.target.Name, State: g.gate.state, InFlight: g.inFlight,
+		Until: g.gate.until, LastError: g.gate.lastError, LastErrorAt: g.gate.lastErrorAt,
+	}
+}

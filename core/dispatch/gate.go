@@ -1,0 +1,86 @@
+package dispatch
+
+import (
+	"time"
+
+	"github.com/consentd/consentd/core/config"
+	"github.com/consentd/consentd/sdk"
+)
+
+// State is whether a target's deliveries flow.
+type State string
+
+const (
+	// Running: deliveries flow.
+	Running State = "running"
+	// ThrottledState: the vendor asked to slow down; tried again after the wait it named, or a back-off.
+	ThrottledState State = "throttled"
+	// UnauthorizedState: credentials or configuration are wrong, and a person has to act. Tried again with
+	// back-off, so that it resumes by itself.
+	UnauthorizedState State = "unauthorized"
+	// DownState: the plugin does not run; it is relaunched with back-off.
+	DownState State = "down"
+	// StoreState: what became of attempts cannot be committed.
+	StoreState State = "store"
+)
+
+// pauseRetry spaces the probes of a paused target.
+var pauseRetry = config.Retry{InitialInterval: time.Second, Multiplier: 2, MaxInterval: time.Minute, Jitter: 0.3}
+
+// downPause is how often a plugin that does not run is asked for. Its relaunches have a back-off of their
+// own, and asking costs nothing.
+const downPause = 250 * time.Millisecond
+
+// gate holds a target's deliveries back while no record is to blame for what goes wrong. After each pause a
+// single delivery goes through as a probe; its outcome opens the gate or closes it for longer.
+type gate struct {
+	retry       config.Retry
+	state       State
+	pauses      int // in a row
+	until       time.Time
+	lastError   string
+	lastErrorAt time.Time
+}
+
+// close pauses the target for at least the time given and tells whether that is news.
+func (g *gate) close(state State, now time.Time, atLeast time.Duration, text string) (news bool) {
+	news = g.state != state || g.lastError != text
+	if g.state != state {
+		g.pauses = 0
+	}
+	g.state, g.lastError, g.lastErrorAt = state, text, now
+	wait := max(delay(g.retry, g.pauses), atLeast)
+	if state == DownState {
+		wait = downPause
+	}
+	if until := now.Add(wait); until.After(g.until) {
+		g.until = until
+		g.pauses++
+	}
+	return news
+}
+
+// open lets everything through again.
+func (g *gate) open() (news bool) {
+	news = g.state != Running
+	g.state, g.pauses, g.until = Running, 0, time.Time{}
+	return news
+}
+
+// failure notes what went wrong with a record and tells whether that is news.
+func (g *gate) failure(text string, now time.Time) (news bool) {
+	news = g.lastError != text
+	g.lastError, g.lastErrorAt = text, now
+	return news
+}
+
+// pauses says which state an outcome asks for; it is empty when the outcome is the record's own affair.
+func pauses(k sdk.Kind) State {
+	switch k {
+	case sdk.KindThrottled:
+		return ThrottledState
+	case sdk.KindUnauthorized:
+		return UnauthorizedState
+	}
+	return ""
+}

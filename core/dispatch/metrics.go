@@ -1,0 +1,61 @@
+package dispatch
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are of all targets. Labels come from the configuration and from closed lists.
+type Metrics struct {
+	deliveries  *prometheus.CounterVec
+	calls       *prometheus.HistogramVec
+	withdrawals *prometheus.HistogramVec
+	closed      *prometheus.GaugeVec
+}
+
+// NewMetrics registers the metrics of targets.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "consentd_deliveries_total",
+			Help: "Settled attempts by outcome; dead counts deliveries that stopped.",
+		}, []string{"target", "outcome"}),
+		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "consentd_plugin_call_seconds",
+			Help:    "Duration of one Deliver call to a plugin.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
+		}, []string{"target"}),
+		withdrawals: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "consentd_withdrawal_seconds",
+			Help:    "From receipt of a withdrawal to its confirmation by the target.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 2, 24),
+		}, []string{"target"}),
+		closed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "consentd_target_paused",
+			Help: "1 while a target is paused.",
+		}, []string{"target"}),
+	}
+	r.MustRegister(m.deliveries, m.calls, m.withdrawals, m.closed)
+	return m
+}
+
+func (m *Metrics) delivery(target, outcome string) {
+	m.deliveries.WithLabelValues(target, outcome).Inc()
+}
+
+func (m *Metrics) call(target string, d time.Duration) {
+	m.calls.WithLabelValues(target).Observe(d.Seconds())
+}
+
+func (m *Metrics) withdrawal(target string, d time.Duration) {
+	m.withdrawals.WithLabelValues(target).Observe(d.Seconds())
+}
+
+func (m *Metrics) paused(target string, is bool) {
+	v := 0.0
+	if is {
+		v = 1
+	}
+	m.closed.WithLabelValues(target).Set(v)
+}

@@ -1,0 +1,146 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/sdk"
+)
+
+// maxCrashes is how often the plugin may break with a delivery in flight, alone, before it is buried.
+const maxCrashes = 3
+
+// settle commits what became of the renderings.
+func (g *Group) settle(ctx context.Context, all []*rendering) {
+	now := time.Now()
+	settlements := make([]store.Settlement, 0, len(all))
+	var released []store.Claimed
+	for _, r := range all {
+		if r.untried {
+			released = append(released, r.claim)
+			continue
+		}
+		settlements = append(settlements, g.settlement(r, now))
+	}
+	g.store.Release(released)
+	if len(settlements) == 0 {
+		return
+	}
+	if err := g.store.Settle(ctx, settlements); err != nil {
+		if !errors.Is(err, store.ErrPoisoned) {
+			g.pause(StoreState, 0, "settle deliveries: "+err.Error())
+		}
+		return
+	}
+	for i := range settlements {
+		g.report(&settlements[i])
+	}
+}
+
+// settlement says where a delivery goes.
+func (g *Group) settlement(r *rendering, now time.Time) store.Settlement {
+	c := r.claim
+	s := store.Settlement{Claim: c, At: now, Outcome: r.outcome.Kind.String()}
+	switch {
+	case r.retired:
+		s.Status, s.Outcome, s.Digest = store.Discarded, "", c.Digest
+		s.Error = "no such rule any more"
+		return s
+	case r.ruleErr != nil:
+		s.Outcome, s.Digest = sdk.KindRejected.String(), c.Digest
+		return g.bury(s, store.ReasonRule, r.ruleErr.Error(), now)
+	case r.outcome.Kind.Done():
+		s.Status, s.Digest = store.Settled, r.digest
+		if len(r.records) == 0 {
+			// The rule has nothing for the target, which keeps what it was given last.
+			s.Digest = c.Digest
+		} else if r.outcome.Kind != sdk.KindUnchanged || r.digest == nil || string(r.digest) != string(c.Digest) {
+			s.Receipt = g.receipt(r, now)
+		}
+		return s
+	}
+	s.Error = text(r.outcome)
+	s.Attempts, s.Crashes, s.FailingSince = c.Attempts+1, c.Crashes, c.FailingSince
+	if s.FailingSince.IsZero() {
+		s.FailingSince = now
+	}
+	if r.crashed {
+		s.Crashes++
+	}
+	switch {
+	case r.outcome.Kind == sdk.KindRejected:
+		return g.bury(s, store.ReasonRejected, s.Error, now)
+	case s.Crashes >= maxCrashes:
+		return g.bury(s, store.ReasonCrash, s.Error, now)
+	case pauses(r.outcome.Kind) != "":
+		// The target is to blame. The gate holds the delivery back; it is due as soon as that opens.
+		s.Status, s.Attempts, s.NextAttempt = c.Status, c.Attempts, now
+		s.Reason, s.FailingSince = c.Reason, c.FailingSince
+		return s
+	case c.Status == store.Dead:
+		return g.bury(s, c.Reason, s.Error, now)
+	case exhausted(g.target.Retry, s.Attempts, s.FailingSince, now) && !c.Withdrawal:
+		return g.bury(s, store.ReasonExhausted, s.Error, now)
+	}
+	s.Status = store.Pending
+	s.NextAttempt = now.Add(max(delay(g.target.Retry, c.Attempts), r.outcome.RetryAfter))
+	return s
+}
+
+// bury makes a dead letter.
+func (g *Group) bury(s store.Settlement, reason, text string, now time.Time) store.Settlement {
+	s.Status, s.Reason, s.Error = store.Dead, reason, text
+	if g.target.DeadRetryEvery > 0 {
+		s.NextAttempt = now.Add(g.target.DeadRetryEvery)
+	}
+	return s
+}
+
+func (g *Group) receipt(r *rendering, now time.Time) *store.Receipt {
+	c := r.claim
+	return &store.Receipt{
+		Source: c.Source, CitizenID: c.CitizenID, Rule: c.Rule, Target: c.Target,
+		Version: c.Desired, SentAt: c.SentAt, Received: c.Received, Confirmed: now,
+		Withdrawal: c.Withdrawal, Outcome: r.outcome.Kind.String(), Digest: r.digest,
+		Plugin: g.target.Plugin, Reference: r.outcome.Reference, Config: g.target.ConfigHash,
+	}
+}
+
+// report logs and counts one settled delivery.
+func (g *Group) report(s *store.Settlement) {
+	c := s.Claim
+	outcome := s.Outcome
+	if s.Status == store.Dead {
+		outcome = "dead"
+	}
+	g.metrics.delivery(g.target.Name, outcome)
+	switch s.Status {
+	case store.Settled:
+		if c.Withdrawal {
+			g.metrics.withdrawal(g.target.Name, s.At.Sub(c.Since))
+		}
+		if c.Attempts == 0 && c.Status == store.Pending {
+			g.log.Debug("delivered", "delivery", c.ID, "outcome", s.Outcome)
+		} else {
+			g.log.Info("delivered after failures", "delivery", c.ID, "outcome", s.Outcome, "attempt", c.Attempts+1)
+		}
+	case store.Dead:
+		if c.Status == store.Dead {
+			g.log.Debug("dead letter tried again in vain", "delivery", c.ID, "reason", s.Reason)
+			return
+		}
+		g.log.Error("delivery stopped and is a dead letter now", "delivery", c.ID, "rule", c.Rule, "reason", s.Reason, "error", s.Error)
+	case store.Discarded:
+		g.log.Info("delivery ended: its rule is gone", "delivery", c.ID, "rule", c.Rule)
+	case store.Pending:
+		g.mu.Lock()
+		news := g.gate.failure(s.Error, s.At)
+		g.mu.Unlock()
+		if news && s.Attempts > c.Attempts {
+			g.log.Warn("delivery failed, will be tried again", "delivery", c.ID, "attempt", s.Attempts, "error", s.Error,
+				"next", s.NextAttempt.Sub(s.At).Round(time.Millisecond))
+		}
+	}
+}
