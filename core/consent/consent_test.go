@@ -70,6 +70,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a time that is none", `{"citizenId": "secret-person", "sentAt": "yesterday"}`, "unexpected value at /sentAt"},
 		{"an object for an id", `{"citizenId": {"a": "secret-person"}, "sentAt": "2026-03-02T09:14:06Z"}`, "unexpected value at /citizenId"},
 		{"permission without option", `{"citizenId": "secret-person", "permissions": [{}], "sentAt": "2026-03-02T09:14:06Z"}`, "permissions[0]"},
+		{"option with a separator", `{"citizenId": "secret-person", "permissions": [{"optionType": "option", "optionId": "a\u001f"}], "sentAt": "2026-03-02T09:14:06Z"}`, "control character"},
 		{"preference without name", `{"citizenId": "secret-person", "preferences": [{}], "sentAt": "2026-03-02T09:14:06Z"}`, "preferences[0]"},
 	} {
 		_, err := Decode([]byte(tc.body))

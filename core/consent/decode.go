@@ -3,6 +3,7 @@ package consent
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -48,6 +49,10 @@ func Decode(body []byte) (State, error) {
 	for i, p := range s.Permissions {
 		if p.OptionID == "" || p.OptionType == "" {
 			return State{}, fmt.Errorf("permissions[%d] has no optionId or no optionType", i)
+		}
+		// What Grants is written with must not stand in what it is written of.
+		if strings.ContainsAny(p.OptionType+p.OptionID+p.Justification, separator+"\n") {
+			return State{}, fmt.Errorf("permissions[%d] has a control character in what identifies it", i)
 		}
 	}
 	for i, p := range s.Preferences {
