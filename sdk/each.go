@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 )
 
 // Each delivers records one at a time, at most atOnce of them at once, and returns the outcomes in
@@ -14,27 +15,25 @@ import (
 //	}
 func Each(ctx context.Context, records []Record, atOnce int, deliver func(context.Context, Record) Outcome) []Outcome {
 	outcomes := make([]Outcome, len(records))
-	next := make(chan int)
-	var workers sync.WaitGroup
-	for range min(max(atOnce, 1), len(records)) {
-		workers.Go(func() {
-			for i := range next {
-				outcomes[i] = deliver(ctx, records[i])
+	var next atomic.Int64
+	work := func() {
+		for {
+			i := int(next.Add(1)) - 1
+			if i >= len(records) {
+				return
 			}
-		})
-	}
-	for i := range records {
-		select {
-		case next <- i:
-			continue
-		case <-ctx.Done():
+			if err := ctx.Err(); err != nil {
+				outcomes[i] = FromError(err)
+				continue
+			}
+			outcomes[i] = deliver(ctx, records[i])
 		}
-		for ; i < len(records); i++ {
-			outcomes[i] = FromError(ctx.Err())
-		}
-		break
 	}
-	close(next)
+	var workers sync.WaitGroup
+	for range min(atOnce, len(records)) - 1 {
+		workers.Go(work)
+	}
+	work() // the caller's goroutine is a worker too
 	workers.Wait()
 	return outcomes
 }

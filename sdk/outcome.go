@@ -99,13 +99,14 @@ func Rejected(code, format string, args ...any) Outcome {
 // unauthorized; 429, and 503 with Retry-After, throttled; 408, 409, 423, 425 and 5xx retry; every
 // other one rejected. A plugin looks first at what its vendor means differently.
 func FromResponse(status int, header http.Header) Outcome {
+	if status >= 200 && status < 300 {
+		return Delivered("")
+	}
 	code := fmt.Sprintf("HTTP_%d", status)
 	message := fmt.Sprintf("the vendor answered %d %s", status, http.StatusText(status))
 	after, said := RetryAfter(header.Get("Retry-After"), time.Now())
 	o := Outcome{Code: code, Message: message, RetryAfter: after}
 	switch {
-	case status >= 200 && status < 300:
-		return Delivered("")
 	case status == 401 || status == 403 || status == 407:
 		o.Kind = KindUnauthorized
 	case status == 429 || status == 503 && said:

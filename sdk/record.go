@@ -8,8 +8,9 @@ import (
 
 // Record is what a rule rendered for one target, in the plugin's own schema.
 type Record struct {
-	// ID is stable: the same content of the same delivery always has the same ID, so it serves as an
-	// idempotency key. It holds nothing of the person.
+	// ID is stable over retries and replays of one version of a citizen, and new for the next version even
+	// where the content is that of an older one. So it serves as an idempotency key. It holds nothing of
+	// the person.
 	ID string
 	// Withdrawal is whether the record carries a withdrawal that the target does not know of yet.
 	Withdrawal bool

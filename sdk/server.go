@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/consentd/consentd/sdk/internal/wire"
 	"github.com/consentd/consentd/sdk/targetpb"
 )
 
@@ -21,6 +22,7 @@ type server struct {
 	plugin Plugin
 	log    hclog.Logger
 
+	// mu is held for reading during every call to the target, so Close waits for the calls under way.
 	mu     sync.RWMutex
 	target Target // nil until Configure
 }
@@ -29,13 +31,14 @@ func newServer(p Plugin, log hclog.Logger) *server {
 	return &server{plugin: p, log: log}
 }
 
-func (s *server) configured() (Target, error) {
+// configured is the target and what ends the call to it.
+func (s *server) configured() (Target, func(), error) {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
 	if s.target == nil {
-		return nil, status.Error(codes.FailedPrecondition, "target is not configured")
+		s.mu.RUnlock()
+		return nil, nil, status.Error(codes.FailedPrecondition, "target is not configured")
 	}
-	return s.target, nil
+	return s.target, s.mu.RUnlock, nil
 }
 
 func (s *server) Describe(context.Context, *targetpb.DescribeRequest) (*targetpb.DescribeResponse, error) {
@@ -60,7 +63,9 @@ func (s *server) Configure(ctx context.Context, req *targetpb.ConfigureRequest) 
 	}
 	target, err := s.plugin.New(ctx, Config{Target: req.Name, Fields: req.Config}, s.log.Named(req.Name))
 	if err != nil {
-		return &targetpb.ConfigureResponse{Diagnostics: diagnosticsToProto(configErrors(err))}, nil
+		return &targetpb.ConfigureResponse{
+			Diagnostics: diagnosticsToProto(configErrors(err), secretsIn(s.plugin.Config, req.Config)),
+		}, nil
 	}
 	s.target = target
 	_, check := target.(Checker)
@@ -70,10 +75,11 @@ func (s *server) Configure(ctx context.Context, req *targetpb.ConfigureRequest) 
 }
 
 func (s *server) Check(ctx context.Context, _ *targetpb.CheckRequest) (*targetpb.CheckResponse, error) {
-	target, err := s.configured()
+	target, done, err := s.configured()
 	if err != nil {
 		return nil, err
 	}
+	defer done()
 	checker, ok := target.(Checker)
 	if !ok {
 		return nil, status.Error(codes.Unimplemented, "target has no check")
@@ -82,19 +88,26 @@ func (s *server) Check(ctx context.Context, _ *targetpb.CheckRequest) (*targetpb
 }
 
 func (s *server) Deliver(ctx context.Context, req *targetpb.DeliverRequest) (*targetpb.DeliverResponse, error) {
-	target, err := s.configured()
+	target, done, err := s.configured()
 	if err != nil {
 		return nil, err
+	}
+	defer done()
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-wire.Grace))
+		defer cancel()
 	}
 	records := recordsFromProto(req.Records)
 	return &targetpb.DeliverResponse{Outcomes: outcomesToProto(target.Deliver(ctx, records), records)}, nil
 }
 
 func (s *server) Read(ctx context.Context, req *targetpb.ReadRequest) (*targetpb.ReadResponse, error) {
-	target, err := s.configured()
+	target, done, err := s.configured()
 	if err != nil {
 		return nil, err
 	}
+	defer done()
 	reader, ok := target.(Reader)
 	if !ok {
 		return nil, status.Error(codes.Unimplemented, "target has no read")
@@ -119,10 +132,11 @@ func (s *server) Read(ctx context.Context, req *targetpb.ReadRequest) (*targetpb
 }
 
 func (s *server) Erase(ctx context.Context, req *targetpb.EraseRequest) (*targetpb.EraseResponse, error) {
-	target, err := s.configured()
+	target, done, err := s.configured()
 	if err != nil {
 		return nil, err
 	}
+	defer done()
 	eraser, ok := target.(Eraser)
 	if !ok {
 		return nil, status.Error(codes.Unimplemented, "target has no erase")
@@ -163,10 +177,11 @@ func schemaToProto(s Schema) *targetpb.Schema {
 	return out
 }
 
-func diagnosticsToProto(errs []*ConfigError) []*targetpb.Diagnostic {
+// diagnosticsToProto cuts the secrets out: an error from a vendor's client may quote one.
+func diagnosticsToProto(errs []*ConfigError, secrets []string) []*targetpb.Diagnostic {
 	var out []*targetpb.Diagnostic
 	for _, e := range errs {
-		out = append(out, &targetpb.Diagnostic{Path: e.Path, Summary: e.Summary, Detail: e.Detail})
+		out = append(out, &targetpb.Diagnostic{Path: e.Path, Summary: cut(e.Summary, secrets), Detail: cut(e.Detail, secrets)})
 	}
 	return out
 }

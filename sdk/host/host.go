@@ -3,9 +3,11 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
+	"time"
 
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -65,7 +67,7 @@ type clientPlugin struct {
 }
 
 func (clientPlugin) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
-	return fmt.Errorf("the plugin half of the wire is package sdk")
+	return errors.New("the plugin half of the wire is package sdk")
 }
 
 // GRPCClient keeps ctx because go-plugin cancels it when the process exits.
@@ -110,8 +112,11 @@ func (c *Client) Check(ctx context.Context) (sdk.Outcome, error) {
 }
 
 // Deliver returns one outcome a record, in the records' order; a record of which the plugin said
-// nothing is Retry.
+// nothing is Retry. When ctx ends, the plugin has one more second to say what it knows; if it does
+// not, the error is a status with code Canceled or DeadlineExceeded.
 func (c *Client) Deliver(ctx context.Context, records []sdk.Record) ([]sdk.Outcome, error) {
+	ctx, cancel := outlive(ctx)
+	defer cancel()
 	res, err := c.rpc.Deliver(ctx, &targetpb.DeliverRequest{Records: recordsToProto(records)})
 	if err != nil {
 		return nil, err
@@ -129,8 +134,10 @@ func (c *Client) Read(ctx context.Context, records []sdk.Record) ([]sdk.Reading,
 	for _, r := range res.Readings {
 		reading := sdk.Reading{Outcome: outcomeFromProto(r.GetOutcome()), Found: r.Found}
 		if len(r.Fields) > 0 {
-			if err := json.Unmarshal(r.Fields, &reading.Fields); err != nil {
-				return nil, fmt.Errorf("decode reading: %w", err)
+			d := json.NewDecoder(bytes.NewReader(r.Fields))
+			d.UseNumber()
+			if err := d.Decode(&reading.Fields); err != nil {
+				return nil, errors.New("decode reading: not a JSON object")
 			}
 		}
 		byID[r.GetOutcome().GetId()] = reading
@@ -151,6 +158,28 @@ func (c *Client) Erase(ctx context.Context, records []sdk.Record) ([]sdk.Outcome
 func (c *Client) Close(ctx context.Context) error {
 	_, err := c.rpc.Close(ctx, &targetpb.CloseRequest{})
 	return err
+}
+
+// outlive makes a context that ends wire.Grace after ctx does.
+func outlive(ctx context.Context) (context.Context, context.CancelFunc) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	if deadline, ok := ctx.Deadline(); ok {
+		cancel()
+		late, cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline.Add(wire.Grace))
+	}
+	stop := context.AfterFunc(ctx, func() {
+		grace := time.NewTimer(wire.Grace)
+		defer grace.Stop()
+		select {
+		case <-grace.C:
+			cancel()
+		case <-late.Done():
+		}
+	})
+	return late, func() {
+		stop()
+		cancel()
+	}
 }
 
 func schemaFromProto(s *targetpb.Schema) sdk.Schema {

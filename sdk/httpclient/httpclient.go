@@ -114,18 +114,25 @@ func (c *Client) Do(ctx context.Context, method, path string, body any, header h
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, &exchangeError{err}
 	}
 	defer res.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(res.Body, MaxBody+1))
 	if err != nil {
-		return nil, fmt.Errorf("read answer: %w", err)
+		return nil, &exchangeError{err}
 	}
 	if len(data) > MaxBody {
 		return nil, fmt.Errorf("read answer: longer than %d bytes", MaxBody)
 	}
 	return &Response{Status: res.StatusCode, Header: res.Header, Body: data}, nil
 }
+
+// exchangeError is an error of net/http without the address that its text holds.
+type exchangeError struct{ err error }
+
+func (e *exchangeError) Error() string { return sdk.FromError(e.err).Message }
+
+func (e *exchangeError) Unwrap() error { return e.err }
 
 // Close ends idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }

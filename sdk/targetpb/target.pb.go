@@ -716,7 +716,7 @@ func (x *Diagnostic) GetDetail() string {
 
 type Record struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Stable: the same content of the same delivery always has the same id.
+	// Stable over retries of one version of a citizen, new for the next version.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Whether the record carries a withdrawal that the target does not yet know of.
 	Withdrawal bool `protobuf:"varint,2,opt,name=withdrawal,proto3" json:"withdrawal,omitempty"`

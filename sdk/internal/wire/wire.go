@@ -2,7 +2,11 @@
 // package sdk so that the host half does not have to import the serving half.
 package wire
 
-import "github.com/hashicorp/go-plugin"
+import (
+	"time"
+
+	"github.com/hashicorp/go-plugin"
+)
 
 // Name is the go-plugin name under which the one service of a plugin process is found.
 const Name = "target"
@@ -17,3 +21,7 @@ var Handshake = plugin.HandshakeConfig{
 
 // MaxMessage is the largest message either half takes, in bytes.
 const MaxMessage = 64 << 20
+
+// Grace is how long a call outlives the context of its caller. The plugin's context ends that much
+// before the call does, so that outcomes which were known by then still reach the host.
+const Grace = time.Second

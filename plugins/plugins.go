@@ -1,0 +1,43 @@
+// Package plugins lists the plugins that come with consentd, and the vendors' simulators that
+// `run --dev` serves in place of the vendors. It is the one place to add a bundled plugin to.
+package plugins
+
+import (
+	"net/http"
+
+	"github.com/consentd/consentd/plugins/file"
+	"github.com/consentd/consentd/plugins/mailchimp"
+	mailchimpsim "github.com/consentd/consentd/plugins/mailchimp/sim"
+	"github.com/consentd/consentd/plugins/salesforce"
+	salesforcesim "github.com/consentd/consentd/plugins/salesforce/sim"
+	"github.com/consentd/consentd/plugins/webhook"
+	webhooksim "github.com/consentd/consentd/plugins/webhook/sim"
+	"github.com/consentd/consentd/sdk"
+)
+
+// Bundled are the plugins in the binary, by type.
+func Bundled() []sdk.Plugin {
+	return []sdk.Plugin{
+		file.Plugin(),
+		mailchimp.Plugin(),
+		salesforce.Plugin(),
+		webhook.Plugin(),
+	}
+}
+
+// Simulator stands in for the vendor of a bundled plugin.
+type Simulator struct {
+	// Type is the plugin's.
+	Type string
+	// New makes a handler with a state of its own. It tells in a line what each request did.
+	New func(notify func(line string)) http.Handler
+}
+
+// Simulators are those that there are, by type.
+func Simulators() []Simulator {
+	return []Simulator{
+		{"mailchimp", func(notify func(string)) http.Handler { return mailchimpsim.New(notify) }},
+		{"salesforce", func(notify func(string)) http.Handler { return salesforcesim.New(notify) }},
+		{"webhook", func(notify func(string)) http.Handler { return webhooksim.New(notify) }},
+	}
+}

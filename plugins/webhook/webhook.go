@@ -1,0 +1,65 @@
+// Package webhook is the plugin that sends every record to an HTTP endpoint: the target for systems of
+// one's own and for vendors that have no plugin yet.
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/consentd/consentd/sdk"
+)
+
+// batch is how many records one call brings, and how many of them are sent at once: the same, so that
+// every record has the whole of the call's time.
+const batch = 16
+
+// Plugin describes the target type webhook.
+func Plugin() sdk.Plugin {
+	return sdk.Plugin{
+		Type:    "webhook",
+		Version: "1.0.0",
+		Doc: "Sends the body of every record as JSON to an HTTP endpoint, with a stable `Idempotency-Key`. " +
+			"A 2xx answer delivers it.",
+		Config: sdk.Schema{
+			Attributes: map[string]sdk.Attribute{
+				"url":     {Type: "string", Required: true, Sensitive: true, Doc: "Where to send. `{key}` in the path or the query stands for the record's key, percent-encoded."},
+				"method":  {Type: "string", Enum: []string{http.MethodPost, http.MethodPut, http.MethodPatch}, Default: `"POST"`, Doc: "The HTTP method."},
+				"headers": {Type: "map(string)", Sensitive: true, Doc: "Headers of every request."},
+			},
+			Blocks: map[string]sdk.Block{
+				"auth": {Doc: "How the endpoint knows us: `token`, or `username` and `password`, or `header` and `value`.", Body: sdk.Schema{
+					Attributes: map[string]sdk.Attribute{
+						"token":    {Type: "string", Sensitive: true, Doc: "Sent as `Authorization: Bearer`."},
+						"username": {Type: "string", Doc: "Sent with `password` as `Authorization: Basic`."},
+						"password": {Type: "string", Sensitive: true, Doc: "See `username`."},
+						"header":   {Type: "string", Doc: "The name of a header that carries `value`."},
+						"value":    {Type: "string", Sensitive: true, Doc: "See `header`."},
+					},
+				}},
+			},
+		},
+		Record: sdk.Schema{Attributes: map[string]sdk.Attribute{
+			"key":  {Type: "string", Required: true, Doc: "Whom or what the body is about. Sent only where `url` has `{key}`."},
+			"body": {Type: "any", Required: true, Doc: "What is sent, nulls and false included."},
+		}},
+		Limits: sdk.Limits{MaxBatch: batch, MaxInFlight: 8},
+		New:    newTarget,
+	}
+}
+
+func newTarget(_ context.Context, cfg sdk.Config, _ hclog.Logger) (sdk.Target, error) {
+	var c settings
+	if err := cfg.Decode(&c); err != nil {
+		return nil, err
+	}
+	return c.target()
+}
+
+// record is what a rule renders.
+type record struct {
+	Key  string
+	Body json.RawMessage
+}
