@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/rules"
+	"github.com/consentd/consentd/core/rules/eval"
 )
 
 // Config is a whole configuration, checked as far as it can be without asking the plugins.
@@ -29,8 +31,10 @@ type Config struct {
 	DeadLetter DeadLetter
 	// Hash is the SHA-256, in hex, of the files' text in order of their names.
 	Hash string
-	// Files are the sources of the ranges in diagnostics.
+	// Files are the sources of the ranges in diagnostics. Secrets that were written out are blanked.
 	Files map[string]*hcl.File
+
+	scope *eval.Scope
 }
 
 // Log says what is logged and how.
@@ -116,9 +120,13 @@ type Target struct {
 	// Range is of the block's header.
 	Range hcl.Range
 
-	body hcl.Body
-	// env holds what static expressions of this target may call.
-	ctx *hcl.EvalContext
+	typeRange hcl.Range
+	// config is the config block; its body is empty when the target has none.
+	config *hclsyntax.Body
+	// configRange is of the config block's header, or of the target's.
+	configRange hcl.Range
+	// secrets are the strings that no diagnostic may hold. Bind fills it.
+	secrets []string
 }
 
 // Retry says how failed attempts are spaced and when they stop.

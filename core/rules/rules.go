@@ -1,15 +1,14 @@
 // Package rules compiles rules and evaluates them. A rule is a pure function from a citizen's state and
 // an instant to records; nothing here does I/O or looks at a clock.
+//
+// It is the one place that knows what a rule can see (the scope); how HCL is checked and evaluated at
+// all is in package eval below it.
 package rules
 
 import (
-	"encoding/json"
-	"time"
-
 	"github.com/hashicorp/hcl/v2"
 
-	"github.com/consentd/consentd/core/consent"
-	"github.com/consentd/consentd/sdk"
+	"github.com/consentd/consentd/core/rules/eval"
 )
 
 // Names are the option and preference blocks: the only names that rules know for opaque ids.
@@ -48,18 +47,11 @@ type Definition struct {
 // Rule is a compiled rule. It is safe for concurrent use.
 type Rule struct {
 	Name, Source, Target string
-	// contents to be defined by the implementation
-}
 
-// Compile checks a definition against the names and the plugin's record schema, by evaluating it over
-// unknown values of the exact types, and makes a Rule of it. No diagnostic holds a value.
-func Compile(d Definition, names Names, record sdk.Schema) (*Rule, hcl.Diagnostics) {
-	panic("contract")
-}
-
-// Evaluate renders the records for one citizen as of now: none when the rule has nothing to say, several
-// with for_each. Each is one JSON object in the plugin's schema, with its keys sorted, so that equal
-// records are equal bytes. The error names the place in the rule and holds no value.
-func (r *Rule) Evaluate(source string, state consent.State, now time.Time) ([]json.RawMessage, error) {
-	panic("contract")
+	when    hcl.Expression
+	forEach hcl.Expression
+	record  *eval.Body
+	// gate is what when reads, needs what all of the rule reads.
+	gate  needs
+	needs needs
 }

@@ -1,0 +1,153 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/consentd/consentd/core/rules/eval"
+)
+
+// top is the outermost level in sentences.
+const top = "the configuration"
+
+// Load reads a file, or every *.hcl file of a directory in the order of their names; *.test.hcl files
+// are tests and not read. Relative paths in it start at that directory, or the file's. getenv is
+// os.LookupEnv.
+//
+// The Config is never nil. When the diagnostics have errors, only its Files may be used, to write them.
+func Load(path string, getenv func(string) (string, bool)) (*Config, hcl.Diagnostics) {
+	none := &Config{Files: map[string]*hcl.File{}}
+	info, err := os.Stat(path)
+	if err != nil {
+		return none, unreadable(path, err)
+	}
+	dir, names := filepath.Dir(path), []string{path}
+	if info.IsDir() {
+		dir = path
+		if names, err = hclFiles(path); err != nil {
+			return none, unreadable(path, err)
+		}
+		if len(names) == 0 {
+			return none, hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "No configuration in the directory",
+				Detail: fmt.Sprintf("The directory %q holds no *.hcl file. Put one there, or name a file.", path)}}
+		}
+	}
+	files := map[string][]byte{}
+	for _, name := range names {
+		if files[name], err = os.ReadFile(name); err != nil {
+			return none, unreadable(name, err)
+		}
+	}
+	return parse(files, dir, getenv)
+}
+
+func hclFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if name := e.Name(); !e.IsDir() && filepath.Ext(name) == ".hcl" && !strings.HasSuffix(name, ".test.hcl") && name[0] != '.' {
+			names = append(names, filepath.Join(dir, name))
+		}
+	}
+	return names, nil
+}
+
+func unreadable(path string, err error) hcl.Diagnostics {
+	return hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "Configuration cannot be read",
+		Detail: fmt.Sprintf("%q: %v. Name a file or a directory of *.hcl files that this user may read.", path, withoutPath(err))}}
+}
+
+// Parse is Load for files that are in memory, by name. Relative paths in them start at the working
+// directory.
+func Parse(files map[string][]byte, getenv func(string) (string, bool)) (*Config, hcl.Diagnostics) {
+	return parse(files, "", getenv)
+}
+
+func parse(files map[string][]byte, dir string, getenv func(string) (string, bool)) (*Config, hcl.Diagnostics) {
+	p := &parser{dir: dir, scope: staticScope(dir, getenv), seen: map[string]hcl.Range{}}
+	c := &Config{Files: map[string]*hcl.File{}, scope: p.scope}
+	hash := sha256.New()
+	var bodies []*hclsyntax.Body
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		hash.Write(files[name])
+		file, diags := hclsyntax.ParseConfig(files[name], name, hcl.InitialPos)
+		p.diags = append(p.diags, diags...)
+		bodies = append(bodies, file.Body.(*hclsyntax.Body))
+		c.Files[name] = &hcl.File{Body: file.Body, Bytes: blankSecrets(files[name], name), Nav: file.Nav}
+	}
+	c.Hash = hex.EncodeToString(hash.Sum(nil))
+	if !p.diags.HasErrors() {
+		p.config(c, p.merge(bodies))
+	}
+	if p.diags.HasErrors() {
+		c = &Config{Files: c.Files}
+	}
+	return c, inOrder(p.diags)
+}
+
+// parser holds what reading a whole configuration shares.
+type parser struct {
+	dir   string
+	scope *eval.Scope
+	diags hcl.Diagnostics
+	// seen is where each thing that may be there once was first, by kind and name.
+	seen map[string]hcl.Range
+}
+
+func (p *parser) report(at hcl.Range, summary, format string, args ...any) {
+	p.diags = append(p.diags, &hcl.Diagnostic{
+		Severity: hcl.DiagError, Summary: summary, Detail: fmt.Sprintf(format, args...), Subject: &at,
+	})
+}
+
+// first is whether nothing of that kind had the name before; otherwise it reports both places.
+func (p *parser) first(kind, name string, at hcl.Range) bool {
+	before, again := p.seen[kind+" "+name]
+	if again {
+		p.report(at, "Same "+kind+" twice", "The %s %q is already at %s. Give this one another, or remove one of the two.", kind, name, place(before))
+		return false
+	}
+	p.seen[kind+" "+name] = at
+	return true
+}
+
+// merge makes one body of all files. Blocks that stand twice are found by those who read them.
+func (p *parser) merge(bodies []*hclsyntax.Body) *hclsyntax.Body {
+	all := &hclsyntax.Body{Attributes: hclsyntax.Attributes{}}
+	for _, b := range bodies {
+		for _, name := range slices.Sorted(maps.Keys(b.Attributes)) {
+			if p.first("attribute", name, b.Attributes[name].NameRange) {
+				all.Attributes[name] = b.Attributes[name]
+			}
+		}
+		all.Blocks = append(all.Blocks, b.Blocks...)
+	}
+	return all
+}
+
+// inOrder puts diagnostics in the order of their places.
+func inOrder(diags hcl.Diagnostics) hcl.Diagnostics {
+	sorted := slices.Clone(diags)
+	slices.SortStableFunc(sorted, func(a, b *hcl.Diagnostic) int {
+		switch {
+		case a.Subject == nil || b.Subject == nil:
+			return 0
+		case a.Subject.Filename != b.Subject.Filename:
+			return strings.Compare(a.Subject.Filename, b.Subject.Filename)
+		}
+		return a.Subject.Start.Byte - b.Subject.Start.Byte
+	})
+	return sorted
+}
