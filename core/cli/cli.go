@@ -1,0 +1,198 @@
+// Package cli is the command line: one file a verb. It knows no plugin by name; main hands it the bundled
+// ones.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"github.com/agext/levenshtein"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/consentd/consentd/core/admin"
+	"github.com/consentd/consentd/sdk"
+)
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitRuntime     = 1
+	exitUsage       = 2 // configuration or usage
+	exitEnvironment = 3 // what is around it: an address in use, a disk, a store that cannot be opened
+)
+
+// App is what main hands the command line.
+type App struct {
+	Version string
+	// Plugins are the bundled ones, Simulators those of their vendors for run --dev.
+	Plugins    []sdk.Plugin
+	Simulators []Simulator
+	Stdin      io.Reader
+	Stdout     io.Writer
+	Stderr     io.Writer
+}
+
+// Simulator plays a vendor.
+type Simulator struct {
+	Type string
+	New  func(notify func(line string)) http.Handler
+}
+
+// exitError gives an error its exit code.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+func environment(err error) error { return &exitError{exitEnvironment, err} }
+
+// errSilent is an exit code without another word: everything has been printed.
+var errSilent = errors.New("")
+
+// Main runs one command and returns the exit code. The commands stop when ctx ends.
+func (a *App) Main(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(a.Stdin)
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	code := exitRuntime
+	var withCode *exitError
+	switch {
+	case errors.As(err, &withCode):
+		code = withCode.code
+	case errors.Is(err, admin.ErrNotRunning):
+		code = exitEnvironment
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintf(a.Stderr, "Error: %s\n", text)
+	}
+	return code
+}
+
+func (a *App) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "consentd",
+		Short: "Bring every system to what each citizen allows",
+		Long: "consentd receives consent webhooks, keeps each citizen's newest state, and brings Salesforce, Mailchimp\n" +
+			"and other targets to it through plugins.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.AddCommand(
+		a.run(), a.validate(), a.fmt(), a.explain(), a.send(), a.status(), a.dead(), a.quarantine(), a.plugin(), a.version(),
+	)
+	mistakes(root)
+	return root
+}
+
+// mistakes makes cobra's errors about arguments and flags usage errors that say what to type.
+func mistakes(cmd *cobra.Command) {
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		var unknown *pflag.NotExistError
+		if errors.As(err, &unknown) {
+			if near := nearestFlag(c, unknown.GetSpecifiedName()); near != "" {
+				err = fmt.Errorf("%w; did you mean --%s?", err, near)
+			}
+		}
+		return usage("%w\nRun '%s --help' for its flags", err, c.CommandPath())
+	})
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usage("%s%s\nRun '%s --help' for how it is used", err, suggestion(c, args), c.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		mistakes(sub)
+	}
+}
+
+func suggestion(c *cobra.Command, args []string) string {
+	if !c.HasSubCommands() || len(args) == 0 {
+		return ""
+	}
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return ""
+}
+
+func nearestFlag(c *cobra.Command, name string) string {
+	best, distance := "", 3
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if d := levenshtein.Distance(name, f.Name, nil); d < distance {
+			best, distance = f.Name, d
+		}
+	})
+	return best
+}
+
+// group is a command that only holds others.
+func group(use, short string, subs ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = cmd.Help()
+			return usage("%s needs one of its commands", cmd.CommandPath())
+		},
+	}
+	c.AddCommand(subs...)
+	return c
+}
+
+// live is what the verbs share that speak to a running daemon.
+type live struct {
+	address string
+	json    bool
+}
+
+func (l *live) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&l.address, "address", "",
+		"admin address of the daemon: host:port, a URL, or unix:///path\n(default $CONSENTD_ADMIN_ADDR, or "+admin.DefaultAddress+")")
+	cmd.Flags().BoolVar(&l.json, "json", false, "print JSON")
+}
+
+func (l *live) client() *admin.Client {
+	address := l.address
+	if address == "" {
+		address = os.Getenv("CONSENTD_ADMIN_ADDR")
+	}
+	if address == "" {
+		address = admin.DefaultAddress
+	}
+	return admin.NewClient(address, os.Getenv("CONSENTD_ADMIN_TOKEN"))
+}
+
+// readInput reads a file, or standard input when it is called "-".
+func (a *App) readInput(name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(a.Stdin)
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, usage("read update: %w", err)
+	}
+	return data, nil
+}

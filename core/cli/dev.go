@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/consentd/consentd/core/config"
+	"github.com/consentd/consentd/core/consent"
+	"github.com/consentd/consentd/core/daemon"
+	"github.com/consentd/consentd/core/webhook/sender"
+)
+
+//go:embed dev.hcl
+var devConfig []byte
+
+// sampleEvery is how often run --dev sends an update.
+const sampleEvery = time.Second
+
+// runDev runs a whole world: simulated vendors, the daemon, and a sender of invented updates.
+func (a *App) runDev(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "consentd-dev-")
+	if err != nil {
+		return environment(err)
+	}
+	defer os.RemoveAll(dir)
+	out := &chronicle{app: a}
+	env := map[string]string{
+		"CONSENTD_DEV_STORE":    filepath.Join(dir, "consentd.db"),
+		"CONSENTD_DEV_LISTENER": freeAddress("127.0.0.1:8484"),
+		"CONSENTD_DEV_ADMIN":    freeAddress("127.0.0.1:8485"),
+	}
+	for _, s := range a.Simulators {
+		url, stop, err := simulate(s, out)
+		if err != nil {
+			return environment(err)
+		}
+		defer stop()
+		env["CONSENTD_DEV_"+strings.ToUpper(s.Type)] = url
+	}
+	cfg, diags := config.Parse(map[string][]byte{"dev.hcl": devConfig}, func(name string) (string, bool) {
+		v, ok := env[name]
+		return v, ok
+	})
+	if diags.HasErrors() {
+		return a.diagnose(cfg, diags, false)
+	}
+	finder, err := a.finder(cfg)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var samples sync.WaitGroup
+	defer samples.Wait()
+	diags, err = daemon.Run(ctx, daemon.Options{
+		Config: cfg, Finder: finder, Version: a.Version, Log: a.logger(cfg.Log),
+		Started: func(listener, admin net.Addr) {
+			source := fmt.Sprintf("http://%s%s", listener, cfg.Sources[0].Path)
+			fmt.Fprintf(a.Stdout, devWelcome, admin, source)
+			samples.Go(func() { a.sendSamples(ctx, source, out) })
+		},
+	})
+	cancel()
+	return errors.Join(a.diagnose(cfg, diags, false), ended(err))
+}
+
+const devWelcome = `consentd runs with simulated vendors and a temporary store. Ctrl-C ends it.
+
+  status      consentd status --address %s
+  an update   consentd send --to %s --header X-API-Key --credential dev FILE
+
+An invented update is sent every second. What arrives at the vendors:
+
+`
+
+// freeAddress is the address if it can be had, else one on a free port.
+func freeAddress(address string) string {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return "127.0.0.1:0"
+	}
+	l.Close()
+	return address
+}
+
+func simulate(s Simulator, out *chronicle) (url string, stop func(), err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	server := &http.Server{Handler: s.New(func(line string) { out.say(s.Type, line) }), ReadHeaderTimeout: 10 * time.Second}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(l)
+	}()
+	return "http://" + l.Addr().String(), func() { server.Close(); <-done }, nil
+}
+
+// chronicle prints what happens, one line at a time.
+type chronicle struct {
+	app *App
+	mu  sync.Mutex
+}
+
+func (c *chronicle) say(who, what string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fmt.Fprintf(c.app.Stdout, "%s  %-10s  %s\n", time.Now().Format("15:04:05"), who, what)
+}
+
+// sendSamples sends one invented update after the other until ctx ends.
+func (a *App) sendSamples(ctx context.Context, source string, out *chronicle) {
+	s, err := sender.New(sender.Options{URL: source, Credential: "dev", Header: "X-API-Key"})
+	if err != nil {
+		out.say("sender", err.Error())
+		return
+	}
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		state := sample(i, time.Now())
+		answer, err := s.Send(ctx, consent.Encode(state))
+		if ctx.Err() != nil {
+			return
+		}
+		text := strings.TrimSpace(string(answer.Body))
+		if err != nil {
+			text = err.Error()
+		}
+		p := state.Permissions[0]
+		out.say("sender", fmt.Sprintf("%s: newsletter %s  -> %d %s", state.ExternalRef, p.State, answer.Status, text))
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+var samplePeople = []string{"ada.lovelace", "alan.turing", "grace.hopper", "edsger.dijkstra", "barbara.liskov"}
+
+// sample is the i-th invented update: everybody signs up, then every other one withdraws, and so on.
+func sample(i int, now time.Time) consent.State {
+	person, round := i%len(samplePeople), i/len(samplePeople)
+	state := "GRANTED"
+	if round > 0 && (person+round)%2 == 0 {
+		state = "DENIED"
+	}
+	choices := []consent.Choice{{Reference: "jazz", Label: "Jazz"}, {Reference: "blues", Label: "Blues"}}
+	return consent.State{
+		ApplicationID: "dev", CitizenID: consent.Identifier(fmt.Sprintf("citizen-%d", person+1)),
+		ExternalRef: consent.Identifier(samplePeople[person] + "@example.org"),
+		Permissions: []consent.Permission{{
+			TransactionID: fmt.Sprintf("t-%d", i), OptionType: "option", OptionID: "k3Rmx", Justification: "consent",
+			State: state, Channel: "web", RecordedAt: now, ObtainedAt: now, ValidFrom: now.Add(-time.Second),
+		}},
+		Preferences: []consent.Preference{{Preference: "interests", Choices: choices[:1+(i+round)%2], UpdatedAt: now}},
+		SentAt:      now,
+	}
+}

@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/consentd/consentd/core/config"
+	"github.com/consentd/consentd/core/daemon"
+	"github.com/consentd/consentd/core/webhook"
+)
+
+// explained is what one rule makes of an update.
+type explained struct {
+	Rule    string            `json:"rule"`
+	Target  string            `json:"target"`
+	Records []json.RawMessage `json:"records"`
+	Error   string            `json:"error,omitempty"`
+}
+
+func (a *App) explain() *cobra.Command {
+	var c configured
+	var source, at string
+	cmd := &cobra.Command{
+		Use:   "explain FILE|-",
+		Short: "Show which rules match one update and what each target would get; sends nothing",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			now, err := parseTime(at)
+			if err != nil {
+				return err
+			}
+			cfg, err := a.load(c)
+			if err != nil {
+				return err
+			}
+			src, err := chooseSource(cfg, source)
+			if err != nil {
+				return err
+			}
+			body, err := a.readInput(args[0])
+			if err != nil {
+				return err
+			}
+			state, err := webhook.Decode(src, body)
+			if err != nil {
+				return usage("the update would go to quarantine: %w", err)
+			}
+			finder, err := a.finder(cfg)
+			if err != nil {
+				return err
+			}
+			rules, diags, err := daemon.Rules(cmd.Context(), cfg, finder, a.quietLogger())
+			if diags.HasErrors() {
+				err = a.diagnose(cfg, diags, c.json)
+			}
+			if err != nil {
+				return ended(err)
+			}
+			all := []explained{}
+			for _, r := range rules {
+				if r.Source != src.Name {
+					continue
+				}
+				e := explained{Rule: r.Name, Target: r.Target, Records: []json.RawMessage{}}
+				records, err := r.Evaluate(src.Name, state, now)
+				if err != nil {
+					e.Error = err.Error()
+				}
+				e.Records = append(e.Records, records...)
+				all = append(all, e)
+			}
+			return a.printExplained(all, c.json)
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().StringVar(&source, "source", "", "the source it would come from (may be left out if there is one)")
+	cmd.Flags().StringVar(&at, "at", "", "the instant for which validity windows are judged, RFC 3339 (default now)")
+	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
+	return cmd
+}
+
+func (a *App) printExplained(all []explained, asJSON bool) error {
+	if asJSON {
+		return printJSON(a.Stdout, all)
+	}
+	if len(all) == 0 {
+		fmt.Fprintln(a.Stdout, "No rule reads this source.")
+	}
+	for _, e := range all {
+		fmt.Fprintf(a.Stdout, "rule %q -> target %q: ", e.Rule, e.Target)
+		switch {
+		case e.Error != "":
+			fmt.Fprintf(a.Stdout, "fails, and would make a dead letter\n  %s\n", e.Error)
+		case len(e.Records) == 0:
+			fmt.Fprintln(a.Stdout, "nothing to send")
+		default:
+			fmt.Fprintf(a.Stdout, "%d record(s)\n", len(e.Records))
+		}
+		for _, r := range e.Records {
+			fmt.Fprint(a.Stdout, "  ")
+			out := json.NewEncoder(a.Stdout)
+			out.SetIndent("  ", "  ")
+			if err := out.Encode(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func parseTime(s string) (time.Time, error) {
+	if s == "" {
+		return time.Now(), nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return t, usage("--at %q is no RFC 3339 time; write it like 2026-03-02T09:14:05Z", s)
+	}
+	return t, nil
+}
+
+func chooseSource(cfg *config.Config, name string) (config.Source, error) {
+	var names []string
+	for _, s := range cfg.Sources {
+		if s.Name == name || name == "" && len(cfg.Sources) == 1 {
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	if name == "" {
+		return config.Source{}, usage("which source? Give --source with one of %q", names)
+	}
+	return config.Source{}, usage("no source %q; there is %q", name, names)
+}

@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/consentd/consentd/core/daemon"
+	"github.com/consentd/consentd/core/supervise"
+	"github.com/consentd/consentd/sdk"
+)
+
+func (a *App) plugin() *cobra.Command {
+	return group("plugin", "List and describe target types", a.pluginList(), a.pluginDescribe(), a.pluginSum(), a.pluginServe())
+}
+
+// pluginServe is how the host launches a bundled plugin.
+func (a *App) pluginServe() *cobra.Command {
+	return &cobra.Command{
+		Use: "serve TYPE", Short: "Serve a bundled plugin; consentd does this by itself", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			for _, p := range a.Plugins {
+				if p.Type == args[0] {
+					sdk.Serve(p)
+					return nil
+				}
+			}
+			return usage("no bundled plugin of type %q", args[0])
+		},
+	}
+}
+
+// pluginFinder finds the bundled plugins and, with a configuration, the external ones it names.
+func (a *App) pluginFinder(c configured) (supervise.Finder, error) {
+	if c.path == "" {
+		return a.finder(nil)
+	}
+	cfg, err := a.load(c)
+	if err != nil {
+		return supervise.Finder{}, err
+	}
+	return a.finder(cfg)
+}
+
+func (a *App) pluginList() *cobra.Command {
+	var c configured
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the target types there are", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			f, err := a.pluginFinder(c)
+			if err != nil {
+				return err
+			}
+			type entry struct {
+				Type    string `json:"type"`
+				Bundled bool   `json:"bundled"`
+			}
+			var all []entry
+			for _, t := range f.Types() {
+				all = append(all, entry{t, slices.Contains(f.Bundled, t)})
+			}
+			if c.json {
+				return printJSON(a.Stdout, all)
+			}
+			t := newTable(a.Stdout, "TYPE", "FROM")
+			for _, e := range all {
+				from := "bundled"
+				if !e.Bundled {
+					from = f.Dir
+				}
+				t.row(e.Type, from)
+			}
+			return t.flush()
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
+	return cmd
+}
+
+func (a *App) pluginDescribe() *cobra.Command {
+	var c configured
+	cmd := &cobra.Command{
+		Use: "describe TYPE", Short: "Show what a target's config and a rule's record may hold", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := a.pluginFinder(c)
+			if err != nil {
+				return err
+			}
+			about, err := daemon.Describe(cmd.Context(), f, args[0], a.quietLogger())
+			var notFound *supervise.FindError
+			if errors.As(err, &notFound) {
+				return usage("%w", err)
+			}
+			if err != nil {
+				return ended(err)
+			}
+			if c.json {
+				return printJSON(a.Stdout, about)
+			}
+			fmt.Fprintf(a.Stdout, "%s %s\n\n%s\n", about.Type, about.Version, strings.TrimSpace(about.Doc))
+			fmt.Fprintf(a.Stdout, "\nconfig:\n")
+			a.describeSchema(about.Config, "  ")
+			fmt.Fprintf(a.Stdout, "\nrecord:\n")
+			a.describeSchema(about.Record, "  ")
+			return nil
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
+	return cmd
+}
+
+func (a *App) describeSchema(s sdk.Schema, indent string) {
+	for _, name := range slices.Sorted(maps.Keys(s.Attributes)) {
+		at := s.Attributes[name]
+		notes := []string{at.Type}
+		if at.Required {
+			notes = append(notes, "required")
+		}
+		if at.Sensitive {
+			notes = append(notes, "sensitive")
+		}
+		if len(at.Enum) > 0 {
+			notes = append(notes, "one of "+strings.Join(at.Enum, ", "))
+		}
+		if at.Default != "" {
+			notes = append(notes, "default "+at.Default)
+		}
+		fmt.Fprintf(a.Stdout, "%s%s (%s)\n%s    %s\n", indent, name, strings.Join(notes, "; "), indent, at.Doc)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Blocks)) {
+		b := s.Blocks[name]
+		note := "block"
+		if b.Repeated {
+			note = "block, repeated"
+		}
+		if b.Required {
+			note += "; required"
+		}
+		fmt.Fprintf(a.Stdout, "%s%s (%s)\n%s    %s\n", indent, name, note, indent, b.Doc)
+		a.describeSchema(b.Body, indent+"    ")
+	}
+}
+
+func (a *App) pluginSum() *cobra.Command {
+	return &cobra.Command{
+		Use: "sum FILE", Short: "Print the sum under which an external plugin is pinned", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			sum, err := supervise.Sum(args[0])
+			if err != nil {
+				return usage("%w", err)
+			}
+			_, err = fmt.Fprintln(a.Stdout, sum)
+			return err
+		},
+	}
+}

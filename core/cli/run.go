@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/consentd/consentd/core/daemon"
+)
+
+func (a *App) run() *cobra.Command {
+	var c configured
+	var dev bool
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon",
+		Long: "Run the daemon until SIGINT or SIGTERM, which drains it: webhooks are answered 503, deliveries in flight\n" +
+			"are finished, and what is pending stays in the store.\n\n" +
+			"--dev needs no configuration: a temporary store, the bundled vendors' simulators, a sample update a second,\n" +
+			"and what arrives at the vendors is printed.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if dev {
+				if c.path != "" {
+					return usage("--dev has a configuration of its own: leave out --config, or leave out --dev")
+				}
+				return a.runDev(cmd.Context())
+			}
+			cfg, err := a.load(c)
+			if err != nil {
+				return err
+			}
+			finder, err := a.finder(cfg)
+			if err != nil {
+				return err
+			}
+			diags, err := daemon.Run(cmd.Context(), daemon.Options{
+				Config: cfg, Finder: finder, Version: a.Version, Log: a.logger(cfg.Log),
+			})
+			return errors.Join(a.diagnose(cfg, diags, false), ended(err))
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().BoolVar(&dev, "dev", false, "run with simulated vendors and sample updates")
+	return cmd
+}
+
+// ended gives the daemon's errors their exit codes.
+func ended(err error) error {
+	var env *daemon.EnvironmentError
+	if errors.As(err, &env) {
+		return environment(err)
+	}
+	return err
+}

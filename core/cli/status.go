@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *App) status() *cobra.Command {
+	var l live
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show targets, backlog, the oldest withdrawal and the last error",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := l.client().Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if l.json {
+				return printJSON(a.Stdout, s)
+			}
+			fmt.Fprintf(a.Stdout, "consentd %s, up for %s, configuration %.12s\n\n", s.Version, span(time.Since(s.Started)), s.Config)
+			sources := newTable(a.Stdout, "SOURCE", "PATH", "UPDATE TYPE", "AUTH")
+			for _, src := range s.Sources {
+				sources.row(src.Name, src.Path, src.UpdateType, src.Auth)
+			}
+			if err := sources.flush(); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.Stdout)
+			targets := newTable(a.Stdout, "TARGET", "TYPE", "STATE", "PENDING", "DELIVERED", "SUPERSEDED", "DEAD", "WITHDRAWALS", "OLDEST WITHDRAWAL", "PLUGIN")
+			for _, t := range s.Targets {
+				state := t.State
+				if t.PausedUntil != nil {
+					state += ", tried again " + until(t.PausedUntil)
+				}
+				plugin := t.Plugin.State
+				if t.Plugin.Restarts > 0 {
+					plugin += fmt.Sprintf(", %d restarts", t.Plugin.Restarts)
+				}
+				targets.row(t.Name, t.Type, state, count(t.Pending), count(t.Delivered), count(t.Superseded), count(t.Dead),
+					count(t.Withdrawals), ago(t.OldestWithdrawal), plugin)
+			}
+			if err := targets.flush(); err != nil {
+				return err
+			}
+			for _, t := range s.Targets {
+				if t.LastError != "" {
+					fmt.Fprintf(a.Stdout, "\n%s: last error %s: %s\n", t.Name, ago(t.LastErrorAt), t.LastError)
+				}
+			}
+			if s.Quarantined > 0 {
+				fmt.Fprintf(a.Stdout, "\n%d in quarantine: see `consentd quarantine list`\n", s.Quarantined)
+			}
+			return nil
+		},
+	}
+	l.flags(cmd)
+	return cmd
+}
+
+func count(n int64) string { return strconv.FormatInt(n, 10) }

@@ -1,0 +1,325 @@
+// Package daemon wires the parts together: it starts them in the order in which updates flow backwards,
+// so that nothing is taken in that could not go on, and stops them in the opposite order.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/consentd/consentd/core/admin"
+	"github.com/consentd/consentd/core/config"
+	"github.com/consentd/consentd/core/consent"
+	"github.com/consentd/consentd/core/dispatch"
+	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/store/sqlite"
+	"github.com/consentd/consentd/core/supervise"
+	"github.com/consentd/consentd/core/webhook"
+)
+
+// drainTimeout is how long a stopping daemon waits for what is in flight. systemd's own default is 90 s.
+const drainTimeout = 30 * time.Second
+
+// Options are what a daemon is made of.
+type Options struct {
+	Config  *config.Config
+	Finder  supervise.Finder
+	Version string
+	Log     hclog.Logger
+	// Started, if not nil, is called once when everything runs, with the addresses in use.
+	Started func(listener, admin net.Addr)
+}
+
+// EnvironmentError is for what is around the daemon and not in its configuration: an address in use, a
+// store that cannot be opened.
+type EnvironmentError struct{ Err error }
+
+func (e *EnvironmentError) Error() string { return e.Err.Error() }
+func (e *EnvironmentError) Unwrap() error { return e.Err }
+
+func environment(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &EnvironmentError{err}
+}
+
+// daemon is what runs, with the stack of what to do to end it.
+type daemon struct {
+	Options
+	started  time.Time
+	registry *prometheus.Registry
+	store    store.Store
+	targets  []*target
+	sources  map[string]webhook.Source
+	draining atomic.Bool
+	failed   chan error // the servers' errors
+	cleanups []cleanup
+}
+
+type cleanup struct {
+	name string
+	run  func(context.Context) error
+}
+
+// target is one target block at work.
+type target struct {
+	config.Target
+	process *supervise.Target
+	group   *dispatch.Group
+}
+
+// Run runs the daemon until ctx ends or it cannot go on. Mistakes that only the plugins could see come back
+// as diagnostics.
+func Run(ctx context.Context, o Options) (hcl.Diagnostics, error) {
+	d := &daemon{Options: o, started: time.Now(), registry: prometheus.NewRegistry(), failed: make(chan error, 2)}
+	defer d.stop()
+	diags, err := d.start(ctx)
+	if err != nil || diags.HasErrors() {
+		return diags, err
+	}
+	select {
+	case <-ctx.Done():
+		d.Log.Info("stopping")
+		return diags, nil
+	case <-d.store.Failed():
+		return diags, errors.New("the store failed to commit, and what is on disk is not known: ending, so that it is opened anew")
+	case err := <-d.failed:
+		return diags, err
+	}
+}
+
+// later puts what ends a part on the stack.
+func (d *daemon) later(name string, run func(context.Context) error) {
+	d.cleanups = append(d.cleanups, cleanup{name, run})
+}
+
+// stop ends the parts, the last started first.
+func (d *daemon) stop() {
+	d.draining.Store(true)
+	_, _ = sd.SdNotify(false, sd.SdNotifyStopping)
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	for i := len(d.cleanups) - 1; i >= 0; i-- {
+		c := d.cleanups[i]
+		if err := c.run(ctx); err != nil {
+			d.Log.Warn("stopped with an error", "part", c.name, "error", err)
+		}
+	}
+}
+
+func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
+	runtimeDir, err := runtimeDir()
+	if err != nil {
+		return nil, environment(err)
+	}
+	plan, diags, err := prepare(ctx, d.Config, d.Finder, runtimeDir, d.Log)
+	if err != nil || diags.HasErrors() {
+		return diags, err
+	}
+	d.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	if d.store, err = sqlite.Open(ctx, d.Config.Store.Path); err != nil {
+		return diags, environment(err)
+	}
+	d.later("store", func(context.Context) error { return d.store.Close() })
+	d.registry.MustRegister(storeCollector{d.store, d.Log})
+
+	// The admin address answers while the rest starts, so that probes see that the process lives.
+	adminAddr, err := d.startAdmin()
+	if err != nil {
+		return diags, environment(err)
+	}
+	targetDiags, err := d.startTargets(ctx, plan)
+	diags = append(diags, targetDiags...)
+	if err != nil || diags.HasErrors() {
+		return diags, err
+	}
+	listenerAddr, err := d.startListener(plan)
+	if err != nil {
+		return diags, environment(err)
+	}
+	d.Log.Info("consentd runs", "version", d.Version, "listener", listenerAddr.String(), "admin", adminAddr.String(),
+		"targets", len(d.targets), "config", d.Config.Hash)
+	_, _ = sd.SdNotify(false, sd.SdNotifyReady)
+	if d.Started != nil {
+		d.Started(listenerAddr, adminAddr)
+	}
+	return diags, nil
+}
+
+// runtimeDir is where plugins have their sockets: systemd's RuntimeDirectory, or a folder of this process.
+func runtimeDir() (string, error) {
+	parent := os.Getenv("RUNTIME_DIRECTORY")
+	if parent == "" {
+		parent = filepath.Join(os.TempDir(), fmt.Sprintf("consentd-%d", os.Getuid()))
+	}
+	return parent, supervise.Sweep(parent)
+}
+
+func (d *daemon) startTargets(ctx context.Context, p *plan) (hcl.Diagnostics, error) {
+	var diags hcl.Diagnostics
+	metrics := dispatch.NewMetrics(d.registry)
+	d.later("targets", d.stopTargets)
+	for _, t := range d.Config.Targets {
+		process, mistakes, err := p.launch(ctx, t)
+		diags = append(diags, mistakes...)
+		if err != nil {
+			return diags, environment(err)
+		}
+		if process == nil {
+			continue
+		}
+		about := process.Description()
+		group := dispatch.Start(dispatch.Target{
+			Name:           t.Name,
+			Plugin:         about.Type + " " + about.Version,
+			Deliverer:      process,
+			Rules:          p.rulesOf(t.Name),
+			MaxBatch:       orElse(about.Limits.MaxBatch, 100),
+			MaxInFlight:    inFlight(t.MaxInFlight, about.Limits.MaxInFlight),
+			Timeout:        t.Timeout,
+			RateLimit:      t.RateLimit,
+			Retry:          t.Retry,
+			DeadRetryEvery: d.Config.DeadLetter.RetryEvery,
+			ConfigHash:     d.Config.Hash,
+		}, d.store, metrics, d.Log.Named("dispatch"))
+		d.targets = append(d.targets, &target{t, process, group})
+	}
+	return diags, nil
+}
+
+// stopTargets lets the calls in flight end and closes the plugins, all at once.
+func (d *daemon) stopTargets(ctx context.Context) error {
+	errs := make([]error, len(d.targets))
+	var all sync.WaitGroup
+	for i, t := range d.targets {
+		all.Go(func() {
+			t.group.Drain(ctx)
+			errs[i] = t.process.Close(ctx)
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// inFlight is what the configuration asks for within what the vendor allows.
+func inFlight(asked, allowed int) int {
+	switch {
+	case asked == 0:
+		return orElse(allowed, 4)
+	case allowed == 0:
+		return asked
+	}
+	return min(asked, allowed)
+}
+
+func orElse(n, otherwise int) int {
+	if n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+func (d *daemon) startListener(p *plan) (net.Addr, error) {
+	d.sources = map[string]webhook.Source{}
+	var sources []webhook.Source
+	for _, s := range d.Config.Sources {
+		src := webhook.Source{Source: s, Routes: p.routesOf(s.Name)}
+		sources = append(sources, src)
+		d.sources[s.Name] = src
+		if s.Auth.Mode == config.AuthNone {
+			d.Log.Warn("source takes updates from anybody; set auth, unless something in front of it does that", "source", s.Name)
+		}
+	}
+	log := d.Log.Named("webhook")
+	handler, err := webhook.New(webhook.Options{
+		Listener: d.Config.Listener, Sources: sources, Store: d.store, Log: log, Metrics: webhook.NewMetrics(d.registry),
+	})
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", d.Config.Listener.Address)
+	if err != nil {
+		return nil, inUse(err, "listener > address")
+	}
+	server := webhook.NewServer(d.Config.Listener, handler, log)
+	d.serve("listener", server, l, d.Config.Listener.TLS != nil)
+	// On the stack above the server's own end: first refuse what is new, then finish what is under way.
+	d.later("listener", func(context.Context) error { handler.Drain(); return nil })
+	return l.Addr(), nil
+}
+
+func (d *daemon) startAdmin() (net.Addr, error) {
+	log := d.Log.Named("admin")
+	l, err := admin.Listen(d.Config.Admin.Address)
+	if err != nil {
+		return nil, inUse(err, "admin > address")
+	}
+	server := admin.NewServer(admin.NewHandler(admin.Options{
+		Admin: d.Config.Admin, Store: d.store, Metrics: d.registry, Log: log,
+		Status: d.status, Replay: d.replay, Draining: d.draining.Load,
+	}), log)
+	d.serve("admin", server, l, false)
+	return l.Addr(), nil
+}
+
+// serve runs a server until the daemon stops. Should it end by itself, so does the daemon.
+func (d *daemon) serve(name string, server *http.Server, l net.Listener, withTLS bool) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var err error
+		if withTLS {
+			err = server.ServeTLS(l, "", "")
+		} else {
+			err = server.Serve(l)
+		}
+		if !errors.Is(err, http.ErrServerClosed) {
+			d.failed <- fmt.Errorf("serve %s: %w", name, err)
+		}
+	}()
+	d.later(name, func(ctx context.Context) error {
+		err := server.Shutdown(ctx)
+		if err != nil {
+			err = server.Close()
+		}
+		<-done
+		return err
+	})
+}
+
+// replay takes a quarantined body through the front door again, as if it came now.
+func (d *daemon) replay(ctx context.Context, q store.Quarantined) (string, error) {
+	src, ok := d.sources[q.Source]
+	if !ok {
+		return "", fmt.Errorf("there is no source %q any more", q.Source)
+	}
+	state, err := webhook.Decode(src.Source, q.Body)
+	if err != nil {
+		return "", err
+	}
+	verdict, err := d.store.Accept(ctx, consent.Update{
+		Source: src.Name, Type: src.UpdateType, Received: time.Now(), State: state, Body: q.Body,
+	}, src.Routes)
+	return verdict.String(), err
+}
+
+func inUse(err error, where string) error {
+	return fmt.Errorf("%w; stop what listens there, or set another %s", err, where)
+}

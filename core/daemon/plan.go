@@ -1,0 +1,184 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/consentd/consentd/core/config"
+	"github.com/consentd/consentd/core/rules"
+	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/supervise"
+	"github.com/consentd/consentd/sdk"
+	"github.com/consentd/consentd/sdk/host"
+)
+
+// plan is a configuration with all that the plugins had to say to it: programs found, schemas known, rules
+// compiled. validate makes one as run does.
+type plan struct {
+	programs   map[string]supervise.Program // by target type
+	rules      []*rules.Rule
+	config     *config.Config
+	runtimeDir string
+	log        hclog.Logger
+}
+
+// prepare finds and describes the plugins and compiles the rules.
+func prepare(ctx context.Context, cfg *config.Config, finder supervise.Finder, runtimeDir string, log hclog.Logger) (*plan, hcl.Diagnostics, error) {
+	p := &plan{programs: map[string]supervise.Program{}, config: cfg, runtimeDir: runtimeDir, log: log}
+	schemas := map[string]config.Schemas{}
+	var diags hcl.Diagnostics
+	for _, t := range cfg.Targets {
+		if _, known := p.programs[t.Type]; known {
+			continue
+		}
+		program, err := finder.Find(t.Type)
+		var notFound *supervise.FindError
+		if errors.As(err, &notFound) {
+			r := t.Range
+			diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: notFound.Summary, Detail: notFound.Detail, Subject: &r})
+			continue
+		}
+		if err != nil {
+			return nil, diags, environment(err)
+		}
+		about, err := supervise.Describe(ctx, program, runtimeDir, log.Named("plugin"))
+		if err != nil {
+			return nil, diags, environment(err)
+		}
+		p.programs[t.Type] = program
+		schemas[t.Type] = config.Schemas{Config: about.Config, Record: about.Record}
+	}
+	if diags.HasErrors() {
+		return nil, diags, nil
+	}
+	compiled, more := cfg.Bind(schemas)
+	p.rules = compiled
+	return p, append(diags, more...), nil
+}
+
+// launch starts a target's process. What the plugin finds wrong in its configuration comes back as
+// diagnostics, and then there is no process.
+func (p *plan) launch(ctx context.Context, t config.Target) (*supervise.Target, hcl.Diagnostics, error) {
+	process, err := supervise.Start(ctx, supervise.Spec{
+		Name: t.Name, Program: p.programs[t.Type], Config: t.Fields, RuntimeDir: p.runtimeDir, Log: p.log.Named("supervise"),
+	})
+	var mistakes supervise.Mistakes
+	if errors.As(err, &mistakes) {
+		var diags hcl.Diagnostics
+		for _, m := range mistakes {
+			diags = append(diags, p.config.TargetDiagnostic(t.Name, m))
+		}
+		return nil, diags, nil
+	}
+	return process, nil, err
+}
+
+func (p *plan) rulesOf(target string) map[string]*rules.Rule {
+	of := map[string]*rules.Rule{}
+	for _, r := range p.rules {
+		if r.Target == target {
+			of[r.Name] = r
+		}
+	}
+	return of
+}
+
+func (p *plan) routesOf(source string) []store.Route {
+	var routes []store.Route
+	for _, r := range p.rules {
+		if r.Source == source {
+			routes = append(routes, store.Route{Rule: r.Name, Target: r.Target})
+		}
+	}
+	return routes
+}
+
+// checkTimeout bounds how long a vendor may take to say whether credentials work.
+const checkTimeout = 30 * time.Second
+
+// Validate goes the way of Run up to where updates would flow, and then ends everything. Unless offline, it
+// asks the vendors whether the credentials work.
+func Validate(ctx context.Context, cfg *config.Config, finder supervise.Finder, offline bool, log hclog.Logger) (hcl.Diagnostics, error) {
+	dir, err := runtimeDir()
+	if err != nil {
+		return nil, environment(err)
+	}
+	p, diags, err := prepare(ctx, cfg, finder, dir, log)
+	if err != nil || diags.HasErrors() {
+		return diags, err
+	}
+	for _, t := range cfg.Targets { // after prepare, which renders their config blocks
+		process, mistakes, err := p.launch(ctx, t)
+		diags = append(diags, mistakes...)
+		if err != nil {
+			return diags, environment(err)
+		}
+		if process == nil {
+			continue
+		}
+		if !offline {
+			diags = append(diags, check(ctx, t, process)...)
+		}
+		if err := process.Close(ctx); err != nil {
+			return diags, environment(err)
+		}
+	}
+	return diags, nil
+}
+
+func check(ctx context.Context, t config.Target, process *supervise.Target) hcl.Diagnostics {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	outcome, err := process.Check(ctx)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	r := t.Range
+	d := &hcl.Diagnostic{Severity: hcl.DiagError, Summary: fmt.Sprintf("Target %q does not work", t.Name), Subject: &r}
+	switch {
+	case err != nil:
+		d.Detail = err.Error() + "."
+	case outcome.Kind.Done():
+		return nil
+	default:
+		d.Detail = fmt.Sprintf("The check ended as %s: %s %s.", outcome.Kind, outcome.Code, outcome.Message)
+		if outcome.Kind != sdk.KindUnauthorized && outcome.Kind != sdk.KindRejected {
+			// The vendor may only be away for a while.
+			d.Severity = hcl.DiagWarning
+		}
+	}
+	return hcl.Diagnostics{d}
+}
+
+// Rules are the compiled rules of a configuration. It launches the plugins to learn their schemas and ends
+// them again.
+func Rules(ctx context.Context, cfg *config.Config, finder supervise.Finder, log hclog.Logger) ([]*rules.Rule, hcl.Diagnostics, error) {
+	dir, err := runtimeDir()
+	if err != nil {
+		return nil, nil, environment(err)
+	}
+	p, diags, err := prepare(ctx, cfg, finder, dir, log)
+	if err != nil || diags.HasErrors() {
+		return nil, diags, err
+	}
+	return p.rules, diags, nil
+}
+
+// Describe launches the plugin of a type, asks what it is, and ends it.
+func Describe(ctx context.Context, finder supervise.Finder, typ string, log hclog.Logger) (host.Description, error) {
+	program, err := finder.Find(typ)
+	if err != nil {
+		return host.Description{}, err
+	}
+	dir, err := runtimeDir()
+	if err != nil {
+		return host.Description{}, environment(err)
+	}
+	about, err := supervise.Describe(ctx, program, dir, log)
+	return about, environment(err)
+}

@@ -1,0 +1,94 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/consentd/consentd/core/admin"
+	"github.com/consentd/consentd/core/store"
+)
+
+func (d *daemon) status(ctx context.Context) (admin.Status, error) {
+	s := admin.Status{Version: d.Version, Started: d.started, Config: d.Config.Hash, Sources: []admin.Source{}, Targets: []admin.Target{}}
+	for _, src := range d.Config.Sources {
+		s.Sources = append(s.Sources, admin.Source{
+			Name: src.Name, Path: src.Path, UpdateType: string(src.UpdateType), Auth: string(src.Auth.Mode),
+		})
+	}
+	counts, err := d.store.Counts(ctx)
+	if err != nil {
+		return s, err
+	}
+	for _, t := range d.targets {
+		c, g, p := counts[t.Name], t.group.Status(), t.process.Status()
+		s.Targets = append(s.Targets, admin.Target{
+			Name: t.Name, Type: t.Type, State: string(g.State), PausedUntil: admin.When(g.Until), InFlight: g.InFlight,
+			Accepted: c.Accepted, Delivered: c.Delivered, Superseded: c.Superseded, Pending: c.Pending, Dead: c.Dead,
+			Discarded: c.Discarded, Withdrawals: c.Withdrawals, OldestWithdrawal: admin.When(c.OldestWithdrawal),
+			LastError: g.LastError, LastErrorAt: admin.When(g.LastErrorAt),
+			Plugin: admin.Plugin{
+				Version: t.process.Description().Version, State: p.State.String(), PID: p.Pid, Restarts: p.Restarts, LastExit: p.LastExit,
+			},
+		})
+	}
+	quarantined, err := d.store.ListQuarantine(ctx, store.QuarantineFilter{Limit: 1000})
+	s.Quarantined = len(quarantined)
+	return s, err
+}
+
+// storeCollector exports what the store counts.
+type storeCollector struct {
+	store store.Store
+	log   hclog.Logger
+}
+
+var (
+	updatesDesc = prometheus.NewDesc("consentd_updates_total",
+		"Updates by what became of them, one for each delivery they asked for; accepted is the sum of the others and of consentd_deliveries.",
+		[]string{"target", "result"}, nil)
+	deliveriesDesc  = prometheus.NewDesc("consentd_deliveries", "Deliveries that are not settled, by status.", []string{"target", "status"}, nil)
+	withdrawalsDesc = prometheus.NewDesc("consentd_withdrawals_unconfirmed", "Withdrawals that the target has not confirmed.",
+		[]string{"target"}, nil)
+	oldestDesc = prometheus.NewDesc("consentd_oldest_withdrawal_seconds",
+		"Age of the oldest withdrawal that the target has not confirmed; 0 if there is none.", []string{"target"}, nil)
+)
+
+func (c storeCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- updatesDesc
+	ch <- deliveriesDesc
+	ch <- withdrawalsDesc
+	ch <- oldestDesc
+}
+
+func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	all, err := c.store.Counts(ctx)
+	if err != nil {
+		c.log.Warn("counts cannot be read for the metrics", "error", err)
+		return
+	}
+	for target, n := range all {
+		counter := func(result string, v int64) {
+			ch <- prometheus.MustNewConstMetric(updatesDesc, prometheus.CounterValue, float64(v), target, result)
+		}
+		counter("accepted", n.Accepted)
+		counter("delivered", n.Delivered)
+		counter("superseded", n.Superseded)
+		gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, append([]string{target}, labels...)...)
+		}
+		gauge(deliveriesDesc, float64(n.Pending), "pending")
+		gauge(deliveriesDesc, float64(n.Dead), "dead")
+		gauge(deliveriesDesc, float64(n.Discarded), "discarded")
+		gauge(withdrawalsDesc, float64(n.Withdrawals))
+		age := 0.0
+		if !n.OldestWithdrawal.IsZero() {
+			age = max(0, time.Since(n.OldestWithdrawal).Seconds())
+		}
+		gauge(oldestDesc, age)
+	}
+}
