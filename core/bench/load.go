@@ -66,7 +66,7 @@ func marks(message []byte, mark string) []int {
 func (u *updates) next() []byte {
 	citizen := fmt.Appendf(nil, "%010d", u.n%u.citizens)
 	state := []string{"GRANTED", "CLAIMED"}[u.n/u.citizens%2]
-	sent := time.Date(2026, 3, 2, 9, 14, 5, 0, time.UTC).Add(time.Duration(u.n) * time.Microsecond).AppendFormat(nil, "2006-01-02T15:04:05.000000Z")
+	sent := time.Date(2026, 3, 2, 9, 14, 5, 0, time.UTC).Add(time.Duration(u.n)*time.Microsecond).AppendFormat(nil, "2006-01-02T15:04:05.000000Z")
 	for _, i := range u.citizen {
 		copy(u.message[i:], citizen)
 	}

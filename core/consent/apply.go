@@ -47,8 +47,9 @@ func (v Verdict) String() string {
 // Applied is the answer of Apply.
 type Applied struct {
 	Verdict Verdict
-	// Citizen is the new standing; meaningful only when Accepted.
+	// Citizen is the new standing, and State what its body says; meaningful only when Accepted.
 	Citizen Citizen
+	State   *State
 	// Withdrawal is whether a permission that was allowed is not any more. What targets hold of a citizen
 	// of whom nothing was known is unknown, so there an outright refusal counts as one.
 	Withdrawal bool
@@ -69,7 +70,7 @@ func Apply(current *Citizen, u Update) (Applied, error) {
 	}
 	if current == nil {
 		next.Grants = grants(u.State, u.Received)
-		return Applied{Citizen: next, Withdrawal: slices.ContainsFunc(u.State.Permissions, Permission.Refused)}, nil
+		return Applied{Citizen: next, State: &u.State, Withdrawal: slices.ContainsFunc(u.State.Permissions, Permission.Refused)}, nil
 	}
 	if current.Digest == next.Digest {
 		return Applied{Verdict: Duplicate}, nil
@@ -108,7 +109,7 @@ func Apply(current *Citizen, u Update) (Applied, error) {
 			next.Grants = grants(state, u.Received)
 		}
 	}
-	return Applied{Citizen: next, Withdrawal: withdrawal}, nil
+	return Applied{Citizen: next, State: &state, Withdrawal: withdrawal}, nil
 }
 
 // older is law 2's order by (sentAt, evidence); arrival decides between equals, so an equal one is not

@@ -66,12 +66,16 @@ func (g *Group) render(c store.Claimed, now time.Time) (r *rendering) {
 			r.ruleErr = fmt.Errorf("rule %q panicked", c.Rule)
 		}
 	}()
-	state, err := consent.Decode(c.Body)
-	if err != nil {
-		r.ruleErr = fmt.Errorf("stored state: %w", err)
-		return r
+	state := c.State
+	if state == nil {
+		decoded, err := consent.Decode(c.Body)
+		if err != nil {
+			r.ruleErr = fmt.Errorf("stored state: %w", err)
+			return r
+		}
+		state = &decoded
 	}
-	fields, err := rule.Evaluate(c.Source, state, now)
+	fields, err := rule.Evaluate(c.Source, *state, now)
 	if err != nil {
 		r.ruleErr = err
 		return r

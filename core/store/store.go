@@ -149,8 +149,10 @@ type Claimed struct {
 	// SentAt and Received are of the newest state.
 	SentAt   time.Time
 	Received time.Time
-	// Body is the citizen's newest State, at version Desired.
-	Body []byte
+	// State is the citizen's newest one when the store has it at hand decoded, else nil, and then Body is
+	// what consent.Decode reads. It is shared and must not be changed.
+	State *consent.State
+	Body  []byte
 }
 
 // Settlement is what became of a claimed delivery.

@@ -47,10 +47,11 @@ func (w *writer) accept(u consent.Update, routes []store.Route) (consent.Verdict
 		if id, err = res.LastInsertId(); err != nil {
 			return 0, dbError{err}
 		}
-	} else if _, err := w.stmts.updateCitizen.Exec(w.version,
+	} else if err := w.exec(w.stmts.updateCitizen, w.version,
 		micros(c.SentAt), micros(c.Evidence), micros(c.Received), c.Digest[:], c.Grants, c.Body, id); err != nil {
-		return 0, dbError{err}
+		return 0, err
 	}
+	w.states[id] = cachedState{w.version, applied.State}
 	for _, r := range routes {
 		if err := w.want(id, known == nil, r, c, applied.Withdrawal); err != nil {
 			return 0, err
@@ -86,36 +87,40 @@ func (w *writer) citizen(u consent.Update) (id int64, _ *consent.Citizen, _ erro
 // it may have been attempted, so what the target holds is not known any more, and a withdrawal that it
 // carried stays one until the target confirms something newer.
 func (w *writer) want(citizen int64, first bool, r store.Route, c consent.Citizen, withdrawal bool) error {
-	var before *standing
-	target := r.Target
-	if !first {
-		var was standing
-		err := w.stmts.selectStanding.QueryRow(citizen, r.Rule).Scan(&was.status, &was.withdrawal, &target)
-		switch {
-		case err == nil:
-			before = &was
-			withdrawal = withdrawal || was.withdrawal
-		case !errors.Is(err, sql.ErrNoRows):
-			return dbError{err}
+	before, target, err := w.standing(citizen, first, r)
+	if err != nil {
+		return err
+	}
+	received := micros(c.Received)
+	if before == nil {
+		err = w.exec(w.stmts.insertDelivery, citizen, r.Rule, r.Target, withdrawal, w.version, received, received)
+	} else {
+		withdrawal = withdrawal || before.withdrawal
+		err = w.exec(w.stmts.replaceDelivery, r.Target, withdrawal, w.version, received, received, citizen, r.Rule)
+		w.ledger.count(target, *before, -1)
+		if before.status != store.Settled {
+			w.ledger[ledgerKey{target, entrySuperseded}]++
 		}
 	}
-	var err error
-	if before == nil {
-		_, err = w.stmts.insertDelivery.Exec(citizen, r.Rule, r.Target, withdrawal, w.version, micros(c.Received), micros(c.Received))
-	} else {
-		_, err = w.stmts.replaceDelivery.Exec(r.Target, withdrawal, w.version, micros(c.Received), micros(c.Received), citizen, r.Rule)
-	}
-	if err != nil {
-		return dbError{err}
-	}
 	w.ledger[ledgerKey{r.Target, entryAccepted}]++
-	if before != nil && before.status != store.Settled {
-		w.ledger[ledgerKey{target, entrySuperseded}]++
-	}
-	if before != nil {
-		w.ledger.count(target, *before, -1)
-	}
 	w.ledger.count(r.Target, standing{store.Pending, withdrawal}, 1)
 	w.changed[r.Target] = true
-	return nil
+	return err
+}
+
+// standing is that of (rule, citizen) before, and its target then; nil if there is none.
+func (w *writer) standing(citizen int64, first bool, r store.Route) (*standing, string, error) {
+	if first {
+		return nil, "", nil
+	}
+	var before standing
+	var target string
+	err := w.stmts.selectStanding.QueryRow(citizen, r.Rule).Scan(&before.status, &before.withdrawal, &target)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, "", nil
+	case err != nil:
+		return nil, "", dbError{err}
+	}
+	return &before, target, nil
 }

@@ -28,7 +28,7 @@ func (s *Store) Claim(ctx context.Context, target string, now time.Time, limit i
 	}
 	claims := make([]store.Claimed, 0, len(ids))
 	for i, d := range ids {
-		c, err := s.readClaim(ctx, d.id)
+		c, err := s.readClaim(ctx, d)
 		if errors.Is(err, sql.ErrNoRows) {
 			s.unclaim(target, d.citizen)
 			continue
@@ -40,7 +40,6 @@ func (s *Store) Claim(ctx context.Context, target string, now time.Time, limit i
 			s.Release(claims)
 			return nil, err
 		}
-		c.Citizen = d.citizen
 		claims = append(claims, c)
 	}
 	return claims, nil
@@ -60,7 +59,11 @@ func (s *Store) claim(ctx context.Context, target string, now time.Time, limit i
 		last = laneWithdrawal + 1
 	}
 	var chosen []dueDelivery
+	empty := s.emptyLanes(target)
 	for lane := laneWithdrawal; lane < last && len(chosen) < limit; lane++ {
+		if empty[lane] {
+			continue
+		}
 		// At most len(claimed) citizens of those found are taken already, each with at most one delivery a
 		// rule; the loop in the dispatcher comes again if that was not enough.
 		found, err := s.findDue(ctx, target, lane, now, limit-len(chosen)+len(claimed))
@@ -80,6 +83,16 @@ func (s *Store) claim(ctx context.Context, target string, now time.Time, limit i
 	return chosen, nil
 }
 
+// emptyLanes are those of which the ledger knows that they hold nothing, which spares looking.
+func (s *Store) emptyLanes(target string) [lanes]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return [lanes]bool{
+		laneWithdrawal: s.ledger[ledgerKey{target, entryWithdrawals}] == 0,
+		laneDead:       s.ledger[ledgerKey{target, store.Dead.String()}] == 0,
+	}
+}
+
 func (s *Store) findDue(ctx context.Context, target string, lane int, now time.Time, limit int) ([]dueDelivery, error) {
 	rows, err := s.stmts.due.QueryContext(ctx, target, lane, micros(now), limit)
 	if err != nil {
@@ -97,13 +110,19 @@ func (s *Store) findDue(ctx context.Context, target string, lane int, now time.T
 	return found, rows.Err()
 }
 
-func (s *Store) readClaim(ctx context.Context, id int64) (store.Claimed, error) {
-	var c store.Claimed
-	var sentAt, received int64
-	d, err := scanDelivery(s.stmts.claimed.QueryRowContext(ctx, id), &c.Body, &sentAt, &received)
-	c.Delivery, c.SentAt, c.Received = d, instant(sentAt), instant(received)
+func (s *Store) readClaim(ctx context.Context, due dueDelivery) (store.Claimed, error) {
+	var version, sentAt, received int64
+	d, err := scanDelivery(s.stmts.claimed.QueryRowContext(ctx, due.id), &version, &sentAt, &received)
+	if err != nil {
+		return store.Claimed{}, err
+	}
+	c := store.Claimed{Delivery: d, Citizen: due.citizen, SentAt: instant(sentAt), Received: instant(received)}
 	if d.Desired <= s.distrusted {
 		c.Digest = nil
+	}
+	if c.State = s.states.get(due.citizen, version); c.State == nil {
+		// Should a newer state have come since, so much the better: it is what has to be delivered.
+		err = s.stmts.body.QueryRowContext(ctx, due.citizen).Scan(&c.Body)
 	}
 	return c, err
 }
@@ -137,15 +156,7 @@ func (s *Store) unclaim(target string, citizen int64) {
 
 // NextDue is the earliest next attempt of a target, claimed or not.
 func (s *Store) NextDue(ctx context.Context, target string) (time.Time, error) {
-	var earliest time.Time
-	for lane := range lanes {
-		var next sql.NullInt64
-		if err := s.stmts.nextDue.QueryRowContext(ctx, target, lane).Scan(&next); err != nil {
-			return time.Time{}, err
-		}
-		if at := instant(next.Int64); next.Valid && (earliest.IsZero() || at.Before(earliest)) {
-			earliest = at
-		}
-	}
-	return earliest, nil
+	var next sql.NullInt64
+	err := s.stmts.nextDue.QueryRowContext(ctx, target).Scan(&next)
+	return instant(next.Int64), err
 }

@@ -28,44 +28,65 @@ func (s *Store) Settle(ctx context.Context, settlements []store.Settlement) erro
 }
 
 func (w *writer) settle(st store.Settlement) error {
-	var citizen, desired int64
-	var target string
-	var was standing
-	id := st.Claim.ID
-	err := w.stmts.selectSettle.QueryRow(id).Scan(&citizen, &target, &was.status, &was.withdrawal, &desired)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
+	c := st.Claim
+	done, err := w.settleAs(st, standing{c.Status, c.Withdrawal})
+	if err == nil && !done {
+		done, err = w.settleChanged(st)
 	}
-	if err != nil {
-		return dbError{err}
+	if err != nil || !done {
+		return err
 	}
-	delivered := st.Claim.Delivered
-	if st.Status == store.Settled {
-		delivered = st.Claim.Desired
-	}
-	if desired > st.Claim.Desired {
-		// A newer update came meanwhile and made it pending; this attempt only says what the target holds.
-		if _, err := w.stmts.settleOlder.Exec(delivered, st.Digest, micros(st.At), st.Outcome, id); err != nil {
-			return dbError{err}
-		}
-	} else {
-		is := standing{st.Status, was.withdrawal && (st.Status == store.Pending || st.Status == store.Dead)}
-		if _, err := w.stmts.settle.Exec(is.status, is.withdrawal, delivered, st.Digest, st.Attempts, st.Crashes,
-			nullable(st.NextAttempt), micros(st.FailingSince), micros(st.At), st.Outcome, st.Reason, st.Error, id); err != nil {
-			return dbError{err}
-		}
-		w.ledger.count(target, was, -1)
-		w.ledger.count(target, is, 1)
-		if is.status == store.Settled && was.status != store.Settled {
-			w.ledger[ledgerKey{target, entryDelivered}]++
-		}
-	}
-	w.changed[target] = true
+	w.changed[c.Target] = true
 	if r := st.Receipt; r != nil {
-		if _, err := w.stmts.insertReceipt.Exec(citizen, r.Rule, r.Target, r.Version, micros(r.SentAt), micros(r.Received),
-			micros(r.Confirmed), r.Withdrawal, r.Outcome, r.Digest, r.Plugin, r.Reference, r.Config); err != nil {
-			return dbError{err}
-		}
+		return w.exec(w.stmts.insertReceipt, c.Citizen, r.Rule, r.Target, r.Version, micros(r.SentAt), micros(r.Received),
+			micros(r.Confirmed), r.Withdrawal, r.Outcome, r.Digest, r.Plugin, r.Reference, r.Config)
 	}
 	return nil
+}
+
+// settleAs settles the delivery if its desired version is the one claimed and it stands as given.
+func (w *writer) settleAs(st store.Settlement, was standing) (done bool, err error) {
+	c := st.Claim
+	is := standing{st.Status, was.withdrawal && (st.Status == store.Pending || st.Status == store.Dead)}
+	res, err := w.stmts.settle.Exec(is.status, is.withdrawal, delivered(st), st.Digest, st.Attempts, st.Crashes,
+		nullable(st.NextAttempt), micros(st.FailingSince), micros(st.At), st.Outcome, st.Reason, st.Error,
+		c.ID, c.Desired, was.status, was.withdrawal)
+	if err != nil {
+		return false, dbError{err}
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return false, err
+	}
+	w.ledger.count(c.Target, was, -1)
+	w.ledger.count(c.Target, is, 1)
+	if is.status == store.Settled && was.status != store.Settled {
+		w.ledger[ledgerKey{c.Target, entryDelivered}]++
+	}
+	return true, nil
+}
+
+// settleChanged settles a delivery that is not any more as it was claimed. When a newer update made it
+// pending, this attempt only says what the target holds; when an operator moved it, it is settled from
+// there. It is not done when the delivery is gone.
+func (w *writer) settleChanged(st store.Settlement) (done bool, err error) {
+	var was standing
+	var desired int64
+	err = w.stmts.selectSettle.QueryRow(st.Claim.ID).Scan(&was.status, &was.withdrawal, &desired)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return false, nil
+	case err != nil:
+		return false, dbError{err}
+	case desired == st.Claim.Desired:
+		return w.settleAs(st, was)
+	}
+	return true, w.exec(w.stmts.settleOlder, delivered(st), st.Digest, micros(st.At), st.Outcome, st.Claim.ID)
+}
+
+// delivered is the version that the target is known to hold from now on.
+func delivered(st store.Settlement) int64 {
+	if st.Status == store.Settled {
+		return st.Claim.Desired
+	}
+	return st.Claim.Delivered
 }

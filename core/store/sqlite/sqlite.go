@@ -50,6 +50,8 @@ type Store struct {
 	// then may have been attempted without a trace, so what its target holds is not known.
 	distrusted int64
 
+	states stateCache
+
 	claimMu sync.Mutex
 	claims  map[string]map[int64]bool // target -> citizen
 
@@ -138,7 +140,7 @@ func dsn(path string) string {
 	q := url.Values{}
 	for _, p := range []string{
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
-		"journal_size_limit(67108864)", "cache_size(-8192)",
+		"journal_size_limit(67108864)", "wal_autocheckpoint(8000)", "cache_size(-8192)",
 	} {
 		q.Add("_pragma", p)
 	}

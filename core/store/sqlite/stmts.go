@@ -31,7 +31,7 @@ func prepareAll(ctx context.Context, on preparer, all []statement) error {
 }
 
 type readStmts struct {
-	due, nextDue, claimed, oldestWithdrawal *sql.Stmt
+	due, nextDue, claimed, body, oldestWithdrawal *sql.Stmt
 }
 
 func (s *readStmts) prepare(ctx context.Context, on preparer) error {
@@ -39,15 +39,19 @@ func (s *readStmts) prepare(ctx context.Context, on preparer) error {
 		{&s.due, `SELECT id, citizen FROM delivery
 			WHERE target = ? AND lane = ? AND next_attempt IS NOT NULL AND next_attempt <= ?
 			ORDER BY next_attempt LIMIT ?`},
-		{&s.nextDue, `SELECT min(next_attempt) FROM delivery
-			WHERE target = ? AND lane = ? AND next_attempt IS NOT NULL`},
-		{&s.claimed, `SELECT ` + deliveryColumns + `, c.body, c.sent_at, c.received
+		{&s.nextDue, `SELECT min(due) FROM (
+			SELECT min(next_attempt) AS due FROM delivery WHERE target = ?1 AND lane = 0 AND next_attempt IS NOT NULL UNION ALL
+			SELECT min(next_attempt) AS due FROM delivery WHERE target = ?1 AND lane = 1 AND next_attempt IS NOT NULL UNION ALL
+			SELECT min(next_attempt) AS due FROM delivery WHERE target = ?1 AND lane = 2 AND next_attempt IS NOT NULL)`},
+		{&s.claimed, `SELECT ` + deliveryColumns + `, c.version, c.sent_at, c.received
 			FROM delivery d JOIN citizen c ON c.id = d.citizen WHERE d.id = ?`},
+		{&s.body, `SELECT body FROM citizen WHERE id = ?`},
 		{&s.oldestWithdrawal, `SELECT min(since) FROM delivery WHERE target = ? AND withdrawal = 1`},
 	})
 }
 
 type writeStmts struct {
+	begin, commit, rollback                         *sql.Stmt
 	putMeta, addLedger                              *sql.Stmt
 	selectCitizen, selectBody                       *sql.Stmt
 	insertCitizen, updateCitizen                    *sql.Stmt
@@ -59,6 +63,9 @@ type writeStmts struct {
 
 func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
 	s.all = []statement{
+		{&s.begin, `BEGIN IMMEDIATE`},
+		{&s.commit, `COMMIT`},
+		{&s.rollback, `ROLLBACK`},
 		{&s.putMeta, `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`},
 		{&s.addLedger, `INSERT INTO ledger (target, entry, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n`},
 		{&s.selectCitizen, `SELECT id, sent_at, evidence, received, digest, grants FROM citizen WHERE source = ? AND citizen_id = ?`},
@@ -76,11 +83,11 @@ func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
 				digest = CASE WHEN status = 0 THEN NULL ELSE digest END,
 				attempts = 0, crashes = 0, failing_since = 0, reason = '', error = ''
 			WHERE citizen = ? AND rule = ?`},
-		{&s.selectSettle, `SELECT citizen, target, status, withdrawal, desired FROM delivery WHERE id = ?`},
+		{&s.selectSettle, `SELECT status, withdrawal, desired FROM delivery WHERE id = ?`},
 		{&s.settle, `UPDATE delivery SET
 				status = ?, withdrawal = ?, delivered = ?, digest = ?, attempts = ?, crashes = ?, next_attempt = ?,
 				failing_since = ?, settled_at = ?, outcome = ?, reason = ?, error = ?
-			WHERE id = ?`},
+			WHERE id = ? AND desired = ? AND status = ? AND withdrawal = ?`},
 		{&s.settleOlder, `UPDATE delivery SET
 				delivered = ?, digest = ?, since = (SELECT received FROM citizen WHERE citizen.id = delivery.citizen),
 				settled_at = ?, outcome = ?

@@ -54,6 +54,7 @@ type writer struct {
 	// What the group under way changes; dropped when it is rolled back.
 	ledger  ledger
 	changed map[string]bool
+	states  map[int64]cachedState
 }
 
 func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
@@ -155,8 +156,8 @@ func (s *Store) commit(w *writer, group []*request, answers []error) error {
 	default:
 	}
 	version := w.version
-	w.ledger, w.changed = ledger{}, map[string]bool{}
-	err := w.exec("BEGIN IMMEDIATE")
+	w.ledger, w.changed, w.states = ledger{}, map[string]bool{}, map[int64]cachedState{}
+	err := w.exec(w.stmts.begin)
 	for i := 0; err == nil && i < len(group); i++ {
 		var broken dbError
 		if answers[i] = group[i].run(w); errors.As(answers[i], &broken) {
@@ -170,7 +171,7 @@ func (s *Store) commit(w *writer, group []*request, answers []error) error {
 		w.version = version
 		return s.rollback(w, err)
 	}
-	if err := w.exec("COMMIT"); err != nil {
+	if err := w.exec(w.stmts.commit); err != nil {
 		w.version = version
 		if code(err) == sqlite3.SQLITE_FULL {
 			return s.rollback(w, err)
@@ -191,7 +192,7 @@ func (s *Store) rollback(w *writer, cause error) error {
 		return s.poison.err
 	}
 	// SQLite has rolled back by itself after some errors, and then says so.
-	if err := w.exec("ROLLBACK"); err != nil && code(err) != sqlite3.SQLITE_ERROR {
+	if err := w.exec(w.stmts.rollback); err != nil && code(err) != sqlite3.SQLITE_ERROR {
 		s.poison.set(err)
 		return s.poison.err
 	}
@@ -200,6 +201,9 @@ func (s *Store) rollback(w *writer, cause error) error {
 
 // committed makes what a group changed visible.
 func (s *Store) committed(w *writer) {
+	for citizen, c := range w.states {
+		s.states.put(citizen, c.version, c.state)
+	}
 	s.mu.Lock()
 	s.ledger.add(w.ledger)
 	s.mu.Unlock()
@@ -215,24 +219,23 @@ func (s *Store) committed(w *writer) {
 func (w *writer) flush(before int64) error {
 	if w.version != before {
 		value := binary.BigEndian.AppendUint64(nil, uint64(w.version))
-		if _, err := w.stmts.putMeta.Exec("version", value); err != nil {
-			return dbError{err}
+		if err := w.exec(w.stmts.putMeta, "version", value); err != nil {
+			return err
 		}
 	}
 	for k, n := range w.ledger {
 		if n == 0 {
 			continue
 		}
-		if _, err := w.stmts.addLedger.Exec(k.target, k.entry, n); err != nil {
-			return dbError{err}
+		if err := w.exec(w.stmts.addLedger, k.target, k.entry, n); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (w *writer) exec(sql string) error {
-	_, err := w.conn.ExecContext(context.Background(), sql)
-	if err != nil {
+func (w *writer) exec(stmt *sql.Stmt, args ...any) error {
+	if _, err := stmt.Exec(args...); err != nil {
 		return dbError{err}
 	}
 	return nil
@@ -253,9 +256,6 @@ func code(err error) int {
 // Ready commits a row that says nothing, which takes the same path as every update.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.do(ctx, func(w *writer) error {
-		if _, err := w.stmts.putMeta.Exec("ready", []byte{1}); err != nil {
-			return dbError{err}
-		}
-		return nil
+		return w.exec(w.stmts.putMeta, "ready", []byte{1})
 	})
 }

@@ -115,6 +115,14 @@ func (s *suite) one() store.Claimed {
 	return c[0]
 }
 
+// peek claims one delivery and releases it again.
+func (s *suite) peek() store.Claimed {
+	s.Helper()
+	c := s.one()
+	s.Release([]store.Claimed{c})
+	return c
+}
+
 func (s *suite) settle(st store.Settlement) {
 	s.Helper()
 	if err := s.Settle(ctx, []store.Settlement{st}); err != nil {
@@ -133,6 +141,9 @@ func (s *suite) settled(c store.Claimed) {
 
 func (s *suite) state(c store.Claimed) consent.State {
 	s.Helper()
+	if c.State != nil {
+		return *c.State
+	}
 	st, err := consent.Decode(c.Body)
 	if err != nil {
 		s.Fatalf("stored body: %v", err)
@@ -181,7 +192,7 @@ func (s *suite) acceptMakesDeliveriesDue() {
 		s.Error("claimed before it was due")
 	}
 	c := s.one()
-	if c.Rule != "newsletter" || c.Target != "mail" || c.Source != source || c.CitizenID != "ada" || string(c.Body) != string(u.Body) {
+	if c.Rule != "newsletter" || c.Target != "mail" || c.Source != source || c.CitizenID != "ada" || string(consent.Encode(s.state(c))) != string(u.Body) {
 		s.Errorf("claimed %+v", c.Delivery)
 	}
 	if !c.SentAt.Equal(u.State.SentAt) || !c.Received.Equal(u.Received) || !c.Since.Equal(u.Received) {
@@ -474,6 +485,9 @@ func (s *suite) survivesReopening() {
 	s.settled(before)
 	key := slices.Clone(s.HashKey())
 	s.reopen()
+	if got := s.state(s.peek()); got.CitizenID == "" || got.Permissions[0].State != "GRANTED" {
+		s.Errorf("state after reopening: %+v", got)
+	}
 	if string(key) != string(s.HashKey()) {
 		s.Error("the hash key changed")
 	}

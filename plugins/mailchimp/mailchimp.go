@@ -1,0 +1,148 @@
+// Package mailchimp is the target type of Mailchimp Marketing: the members of one audience, with their
+// subscription, groups, tags, marketing permissions and merge fields. Its simulator is package sim. It
+// is apart from the other plugins because each vendor's API, errors and words are its own.
+//
+// Mailchimp's own description of the API is the source of what is sent and read; what the description
+// does not say (which errors mean what, what a null does) is noted where it is used.
+package mailchimp
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/consentd/consentd/sdk"
+	"github.com/consentd/consentd/sdk/httpclient"
+)
+
+// maxConnections is how many calls Mailchimp takes at once; the eleventh is answered with 429.
+const maxConnections = 10
+
+// What becomes of a grant to somebody whom Mailchimp holds as opted out.
+const (
+	resubscribeNever   = "never"
+	resubscribeConfirm = "confirm"
+	resubscribeForce   = "force"
+)
+
+// Plugin is the target type "mailchimp".
+func Plugin() sdk.Plugin {
+	return sdk.Plugin{
+		Type:    "mailchimp",
+		Version: "1.0.0",
+		Doc:     pluginDoc,
+		Config:  configSchema(),
+		Record:  recordSchema(),
+		// One record a call: a slow answer holds up nobody else, and max_in_flight of the target is
+		// then the number of connections.
+		Limits: sdk.Limits{MaxBatch: 1, MaxInFlight: maxConnections},
+		New:    newTarget,
+	}
+}
+
+type config struct {
+	APIKey      string `json:"api_key"`
+	ListID      string `json:"list_id"`
+	BaseURL     string `json:"base_url"`
+	Resubscribe string `json:"resubscribe"`
+	Create      bool   `json:"create"`
+}
+
+type target struct {
+	client *httpclient.Client
+	// slots bounds the calls at once. The client's bound on connections does not: over HTTP/2 one
+	// connection carries many calls.
+	slots       chan struct{}
+	list        string // path of the audience: "/lists/a1b2c3d4e5"
+	resubscribe string
+	create      bool
+}
+
+var (
+	// dataCenter is the end of an API key, after the last hyphen: "us21".
+	dataCenter = regexp.MustCompile(`-([a-z]+[0-9]+)$`)
+	listID     = regexp.MustCompile(`^[0-9A-Za-z]+$`)
+)
+
+func newTarget(_ context.Context, cfg sdk.Config, _ hclog.Logger) (sdk.Target, error) {
+	var c config
+	if err := cfg.Decode(&c); err != nil {
+		return nil, sdk.InvalidConfig("", "%v", err)
+	}
+	var wrong []error
+	var base *httpclient.Client
+	center := dataCenter.FindStringSubmatch(c.APIKey)
+	switch {
+	case c.APIKey == "" || strings.ContainsFunc(c.APIKey, notPrintable):
+		wrong = append(wrong, sdk.InvalidConfig("api_key", "must be an API key, without spaces or line ends"))
+	case c.BaseURL == "" && center == nil:
+		wrong = append(wrong, sdk.InvalidConfig("api_key",
+			"must end with the account's data centre (-us21), as Mailchimp shows it; for a key or an access token without one, set base_url"))
+	default:
+		if c.BaseURL == "" {
+			c.BaseURL = "https://" + center[1] + ".api.mailchimp.com/3.0"
+		}
+		client, err := httpclient.New(c.BaseURL, maxConnections)
+		if err != nil {
+			wrong = append(wrong, sdk.InvalidConfig("base_url", "%v", err))
+		}
+		base = client
+	}
+	if !listID.MatchString(c.ListID) {
+		wrong = append(wrong, sdk.InvalidConfig("list_id", "must be the audience id: letters and digits, such as a1b2c3d4e5"))
+	}
+	switch c.Resubscribe {
+	case "":
+		c.Resubscribe = resubscribeNever
+	case resubscribeNever, resubscribeConfirm, resubscribeForce:
+	default:
+		wrong = append(wrong, sdk.InvalidConfig("resubscribe", "must be never, confirm or force"))
+	}
+	if len(wrong) > 0 {
+		return nil, errors.Join(wrong...)
+	}
+	base.Authorize = func(_ context.Context, req *http.Request) error {
+		if center == nil {
+			// An OAuth 2 access token has no data centre in it.
+			req.Header.Set("Authorization", "Bearer "+c.APIKey)
+		} else {
+			req.SetBasicAuth("consentd", c.APIKey) // any user name will do
+		}
+		return nil
+	}
+	return &target{
+		client:      base,
+		slots:       make(chan struct{}, maxConnections),
+		list:        "/lists/" + url.PathEscape(c.ListID),
+		resubscribe: c.Resubscribe,
+		create:      c.Create,
+	}, nil
+}
+
+func notPrintable(r rune) bool { return r <= ' ' || r > '~' }
+
+// Close frees the connections.
+func (t *target) Close() error {
+	t.client.Close()
+	return nil
+}
+
+// call makes one exchange. A nil response comes with the outcome of its failure.
+func (t *target) call(ctx context.Context, method, path string, body any) (*httpclient.Response, sdk.Outcome) {
+	select {
+	case t.slots <- struct{}{}:
+		defer func() { <-t.slots }()
+	case <-ctx.Done():
+		return nil, sdk.FromError(ctx.Err())
+	}
+	res, err := t.client.Do(ctx, method, path, body, nil)
+	if err != nil {
+		return nil, sdk.FromError(err)
+	}
+	return res, sdk.Outcome{}
+}
