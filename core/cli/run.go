@@ -2,6 +2,8 @@ package cli
 
 import (
 	"errors"
+	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +35,11 @@ func (a *App) run() *cobra.Command {
 			finder, err := a.finder(cfg)
 			if err != nil {
 				return err
+			}
+			if os.Getenv("GOGC") == "" {
+				// The live heap is small and updates are short-lived: collecting half as often costs some
+				// megabytes and saves a tenth of the CPU.
+				debug.SetGCPercent(200)
 			}
 			diags, err := daemon.Run(cmd.Context(), daemon.Options{
 				Config: cfg, Finder: finder, Version: a.Version, Log: a.logger(cfg.Log),

@@ -14,7 +14,7 @@ import (
 
 // batch is how many records one call brings, and how many of them are sent at once: the same, so that
 // every record has the whole of the call's time.
-const batch = 16
+const batch = 24
 
 // Plugin describes the target type webhook.
 func Plugin() sdk.Plugin {
@@ -45,7 +45,7 @@ func Plugin() sdk.Plugin {
 			"key":  {Type: "string", Required: true, Doc: "Whom or what the body is about. Sent only where `url` has `{key}`."},
 			"body": {Type: "any", Required: true, Doc: "What is sent, nulls and false included."},
 		}},
-		Limits: sdk.Limits{MaxBatch: batch, MaxInFlight: 8},
+		Limits: sdk.Limits{MaxBatch: batch, MaxInFlight: 6},
 		New:    newTarget,
 	}
 }

@@ -3,7 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"errors"
+	"strconv"
 	"time"
 
 	"github.com/consentd/consentd/core/store"
@@ -26,21 +26,12 @@ func (s *Store) Claim(ctx context.Context, target string, now time.Time, limit i
 	if err != nil {
 		return nil, err
 	}
-	claims := make([]store.Claimed, 0, len(ids))
-	for i, d := range ids {
-		c, err := s.readClaim(ctx, d)
-		if errors.Is(err, sql.ErrNoRows) {
+	claims, err := s.readClaims(ctx, ids)
+	if err != nil {
+		for _, d := range ids {
 			s.unclaim(target, d.citizen)
-			continue
 		}
-		if err != nil {
-			for _, rest := range ids[i:] {
-				s.unclaim(target, rest.citizen)
-			}
-			s.Release(claims)
-			return nil, err
-		}
-		claims = append(claims, c)
+		return nil, err
 	}
 	return claims, nil
 }
@@ -110,21 +101,50 @@ func (s *Store) findDue(ctx context.Context, target string, lane int, now time.T
 	return found, rows.Err()
 }
 
-func (s *Store) readClaim(ctx context.Context, due dueDelivery) (store.Claimed, error) {
-	var version, sentAt, received int64
-	d, err := scanDelivery(s.stmts.claimed.QueryRowContext(ctx, due.id), &version, &sentAt, &received)
+// readClaims reads what was chosen, in that order, in one query.
+func (s *Store) readClaims(ctx context.Context, chosen []dueDelivery) ([]store.Claimed, error) {
+	if len(chosen) == 0 {
+		return nil, nil
+	}
+	ids := []byte{'['}
+	for i, d := range chosen {
+		if i > 0 {
+			ids = append(ids, ',')
+		}
+		ids = strconv.AppendInt(ids, d.id, 10)
+	}
+	rows, err := s.stmts.claimed.QueryContext(ctx, string(append(ids, ']')))
 	if err != nil {
-		return store.Claimed{}, err
+		return nil, err
 	}
-	c := store.Claimed{Delivery: d, Citizen: due.citizen, SentAt: instant(sentAt), Received: instant(received)}
-	if d.Desired <= s.distrusted {
-		c.Digest = nil
+	defer rows.Close()
+	claims := make([]store.Claimed, 0, len(chosen))
+	for rows.Next() {
+		var c store.Claimed
+		var version, sentAt, received int64
+		if c.Delivery, err = scanDelivery(rows, &c.Citizen, &version, &sentAt, &received); err != nil {
+			return nil, err
+		}
+		c.SentAt, c.Received = instant(sentAt), instant(received)
+		if c.Desired <= s.distrusted {
+			c.Digest = nil
+		}
+		c.State = s.states.get(c.Citizen, version)
+		claims = append(claims, c)
 	}
-	if c.State = s.states.get(due.citizen, version); c.State == nil {
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	for i := range claims {
+		if claims[i].State != nil {
+			continue
+		}
 		// Should a newer state have come since, so much the better: it is what has to be delivered.
-		err = s.stmts.body.QueryRowContext(ctx, due.citizen).Scan(&c.Body)
+		if err := s.stmts.body.QueryRowContext(ctx, claims[i].Citizen).Scan(&claims[i].Body); err != nil {
+			return nil, err
+		}
 	}
-	return c, err
+	return claims, nil
 }
 
 // scanDelivery reads deliveryColumns, and then what else the query has.

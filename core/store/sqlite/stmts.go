@@ -43,8 +43,9 @@ func (s *readStmts) prepare(ctx context.Context, on preparer) error {
 			SELECT min(next_attempt) AS due FROM delivery WHERE target = ?1 AND lane = 0 AND next_attempt IS NOT NULL UNION ALL
 			SELECT min(next_attempt) AS due FROM delivery WHERE target = ?1 AND lane = 1 AND next_attempt IS NOT NULL UNION ALL
 			SELECT min(next_attempt) AS due FROM delivery WHERE target = ?1 AND lane = 2 AND next_attempt IS NOT NULL)`},
-		{&s.claimed, `SELECT ` + deliveryColumns + `, c.version, c.sent_at, c.received
-			FROM delivery d JOIN citizen c ON c.id = d.citizen WHERE d.id = ?`},
+		{&s.claimed, `SELECT ` + deliveryColumns + `, d.citizen, c.version, c.sent_at, c.received
+			FROM json_each(?) chosen CROSS JOIN delivery d ON d.id = chosen.value JOIN citizen c ON c.id = d.citizen
+			ORDER BY chosen.key`},
 		{&s.body, `SELECT body FROM citizen WHERE id = ?`},
 		{&s.oldestWithdrawal, `SELECT min(since) FROM delivery WHERE target = ? AND withdrawal = 1`},
 	})
