@@ -4,6 +4,7 @@ package depstmp
 
 import (
 	_ "github.com/agext/levenshtein"
+	_ "github.com/hanwen/go-fuse/v2/fs"
 	_ "github.com/cenkalti/backoff/v4"
 	_ "github.com/coreos/go-systemd/v22/activation"
 	_ "github.com/coreos/go-systemd/v22/daemon"

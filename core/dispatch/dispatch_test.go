@@ -363,7 +363,7 @@ func TestRetry(t *testing.T) {
 		}
 		w.accept("ada", "GRANTED")
 		w.settle()
-		if d := w.delivery("ada"); d.NextAttempt.Sub(time.Now()).Round(time.Minute) != time.Hour {
+		if d := w.delivery("ada"); time.Until(d.NextAttempt).Round(time.Minute) != time.Hour {
 			t.Errorf("next attempt in %v", time.Until(d.NextAttempt))
 		}
 	})

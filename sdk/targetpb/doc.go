@@ -3,4 +3,4 @@
 // proto file.
 package targetpb
 
-//go:generate go run github.com/bufbuild/buf/cmd/buf@v1.75.0 generate --template ../../buf.gen.yaml ../..
+//go:generate go run github.com/bufbuild/buf/cmd/buf@v1.75.0 generate

@@ -85,6 +85,7 @@ func TestQuarantineReplay(t *testing.T) {
 // TestExpiredToken: an access token that has expired is answered 401, and the sender that refreshes it is
 // accepted, also across a restart.
 func TestExpiredToken(t *testing.T) {
+	t.Parallel()
 	s := newSink(t)
 	i := configure(t, `
 source "dataguard" {
@@ -148,6 +149,7 @@ func fetchToken(t *testing.T, i *instance) string {
 // TestFullStore: without space on the disk updates are answered 503 and none is lost; with space again they
 // are accepted, without a restart.
 func TestFullStore(t *testing.T) {
+	t.Parallel()
 	disk := t.TempDir()
 	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=4m"); err != nil {
 		if os.Getenv("CI") == "true" {
@@ -210,6 +212,7 @@ func TestFullStore(t *testing.T) {
 
 // TestDrain: SIGTERM lets the delivery in flight end, and what is pending stays for the next start.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	s := newSink(t)
 	s.answer = func(taken) int { time.Sleep(300 * time.Millisecond); return 0 }
 	i := configure(t, apiKeySource+s.config("sink", `rate_limit = "20/s"`))

@@ -14,6 +14,7 @@ import (
 
 // TestTargetDownForAWhile: a target that answers 500 gets it after it recovers, at growing intervals.
 func TestTargetDownForAWhile(t *testing.T) {
+	t.Parallel()
 	var down atomic.Bool
 	down.Store(true)
 	s := newSink(t)
@@ -48,6 +49,7 @@ func TestTargetDownForAWhile(t *testing.T) {
 // TestDeadLetterAndReplay: a permanent error makes a dead letter with its reason, and replay brings it home
 // after the cause is mended, with the newest state.
 func TestDeadLetterAndReplay(t *testing.T) {
+	t.Parallel()
 	var broken atomic.Bool
 	broken.Store(true)
 	s := newSink(t)
@@ -175,6 +177,7 @@ func TestKilled(t *testing.T) {
 
 // TestSlowTargetLeavesOthersAlone is law 8: one target that hangs, one whose plugin is killed all the time.
 func TestSlowTargetLeavesOthersAlone(t *testing.T) {
+	t.Parallel()
 	slow, good := newSink(t), newSink(t)
 	release := make(chan struct{})
 	defer close(release)
