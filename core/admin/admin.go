@@ -37,6 +37,8 @@ type Options struct {
 	// Replay takes a quarantined body through the front door again. The error says why it is still not
 	// understood.
 	Replay func(ctx context.Context, q store.Quarantined) (status string, err error)
+	// Release lets the held grants of a citizen through.
+	Release func(ctx context.Context, source, citizenID string) error
 	// Draining is whether the daemon is about to end.
 	Draining func() bool
 }
@@ -56,6 +58,9 @@ func NewHandler(o Options) http.Handler {
 	api.HandleFunc("GET /v1/quarantine/{id}", h.showQuarantine)
 	api.HandleFunc("POST /v1/quarantine/{id}/replay", h.replayQuarantine)
 	api.HandleFunc("DELETE /v1/quarantine/{id}", h.discardQuarantine)
+	api.HandleFunc("GET /v1/citizens/{source}/{id}", h.showCitizen)
+	api.HandleFunc("GET /v1/citizens/{source}/{id}/receipts", h.listReceipts)
+	api.HandleFunc("POST /v1/citizens/{source}/{id}/release", h.releaseHeld)
 	api.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
 	api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "no such page: try /v1/status, /metrics, /healthz or /readyz")
@@ -284,7 +289,7 @@ func When(t time.Time) *time.Time {
 func (h *handler) answer(w http.ResponseWriter, v any, err error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		problem(w, http.StatusNotFound, "no entry with that id")
+		problem(w, http.StatusNotFound, "there is none with that id")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrPoisoned):
 		problem(w, http.StatusServiceUnavailable, err.Error())
 	case err != nil:

@@ -12,6 +12,8 @@ type Status struct {
 	Targets []Target `json:"targets"`
 	// Quarantined is how many bodies are in quarantine, counted up to 1000.
 	Quarantined int `json:"quarantined"`
+	// Held is how many citizens have grants that are held.
+	Held int `json:"held"`
 }
 
 // Source is one source of a Status.
@@ -110,6 +112,78 @@ type QuarantinePage struct {
 // Replayed is the answer to POST /v1/quarantine/{id}/replay: what became of the body as an update.
 type Replayed struct {
 	Status string `json:"status"`
+}
+
+// Citizen is the answer to GET /v1/citizens/{source}/{id}. It is personal data.
+type Citizen struct {
+	Source      string       `json:"source"`
+	CitizenID   string       `json:"citizen_id"`
+	ExternalRef string       `json:"external_ref,omitempty"`
+	SentAt      time.Time    `json:"sent_at"`
+	Evidence    *time.Time   `json:"evidence,omitempty"`
+	Received    time.Time    `json:"received"`
+	NextChange  *time.Time   `json:"next_change,omitempty"`
+	Permissions []Permission `json:"permissions"`
+	// Held are the grants that are held back.
+	Held        []Permission `json:"held"`
+	Preferences []Preference `json:"preferences"`
+	Deliveries  []Delivery   `json:"deliveries"`
+}
+
+// Permission is one permission of a Citizen; Allowed is as of now.
+type Permission struct {
+	OptionType    string     `json:"option_type"`
+	OptionID      string     `json:"option_id"`
+	Justification string     `json:"justification,omitempty"`
+	State         string     `json:"state"`
+	Allowed       bool       `json:"allowed"`
+	RecordedAt    *time.Time `json:"recorded_at,omitempty"`
+	ValidUntil    *time.Time `json:"valid_until,omitempty"`
+}
+
+// Preference is one preference of a Citizen, with the references of the choices.
+type Preference struct {
+	Preference string   `json:"preference"`
+	Choices    []string `json:"choices"`
+}
+
+// Delivery is the standing of one rule for a Citizen.
+type Delivery struct {
+	ID          int64      `json:"id"`
+	Rule        string     `json:"rule"`
+	Target      string     `json:"target"`
+	Status      string     `json:"status"`
+	Withdrawal  bool       `json:"withdrawal"`
+	Desired     int64      `json:"desired"`
+	Delivered   int64      `json:"delivered"`
+	Attempts    int        `json:"attempts"`
+	Outcome     string     `json:"outcome,omitempty"`
+	Reason      string     `json:"reason,omitempty"`
+	Error       string     `json:"error,omitempty"`
+	NextAttempt *time.Time `json:"next_attempt,omitempty"`
+	SettledAt   *time.Time `json:"settled_at,omitempty"`
+}
+
+// Receipts is the answer to GET /v1/citizens/{source}/{id}/receipts, oldest first.
+type Receipts struct {
+	Receipts []Receipt `json:"receipts"`
+}
+
+// Receipt is the proof of one confirmed delivery. Digest is the SHA-256, in hex, of what was delivered.
+type Receipt struct {
+	ID         int64     `json:"id"`
+	Rule       string    `json:"rule"`
+	Target     string    `json:"target"`
+	Version    int64     `json:"version"`
+	Withdrawal bool      `json:"withdrawal"`
+	Outcome    string    `json:"outcome"`
+	SentAt     time.Time `json:"sent_at"`
+	Received   time.Time `json:"received"`
+	Confirmed  time.Time `json:"confirmed"`
+	Digest     string    `json:"digest"`
+	Plugin     string    `json:"plugin"`
+	Reference  string    `json:"reference,omitempty"`
+	Config     string    `json:"config"`
 }
 
 // Problem is the body of every answer that is not 2xx.

@@ -97,6 +97,26 @@ func (c *Client) DiscardQuarantined(ctx context.Context, id int64) error {
 	return c.do(ctx, http.MethodDelete, fmt.Sprintf("/v1/quarantine/%d", id), nil, &n)
 }
 
+// Citizen is what is known of one.
+func (c *Client) Citizen(ctx context.Context, source, id string) (out Citizen, err error) {
+	return out, c.do(ctx, http.MethodGet, citizenPath(source, id), nil, &out)
+}
+
+// Receipts are the proofs of one citizen's confirmed deliveries.
+func (c *Client) Receipts(ctx context.Context, source, id string) (out Receipts, err error) {
+	return out, c.do(ctx, http.MethodGet, citizenPath(source, id)+"/receipts", nil, &out)
+}
+
+// ReleaseHeld lets the held grants of a citizen through.
+func (c *Client) ReleaseHeld(ctx context.Context, source, id string) error {
+	var n Changed
+	return c.do(ctx, http.MethodPost, citizenPath(source, id)+"/release", nil, &n)
+}
+
+func citizenPath(source, id string) string {
+	return "/v1/citizens/" + url.PathEscape(source) + "/" + url.PathEscape(id)
+}
+
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {

@@ -55,6 +55,9 @@ func (a *App) status() *cobra.Command {
 			if s.Quarantined > 0 {
 				fmt.Fprintf(a.Stdout, "\n%d in quarantine: see `consentd quarantine list`\n", s.Quarantined)
 			}
+			if s.Held > 0 {
+				fmt.Fprintf(a.Stdout, "\n%d citizens with held grants: their evidence is older than what was known; see `consentd citizen show ID`\n", s.Held)
+			}
 			return nil
 		},
 	}

@@ -76,7 +76,9 @@ type Source struct {
 	Path          string
 	UpdateType    consent.UpdateType
 	ApplicationID string // empty: any
-	Auth          Auth
+	// ApplyRegressions lets an update that was sent later on older evidence grant at once; see consent.Apply.
+	ApplyRegressions bool
+	Auth             Auth
 }
 
 // AuthMode is how a sender shows who it is.

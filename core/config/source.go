@@ -18,6 +18,7 @@ func (p *parser) sources(c *Config, found []*reader) {
 	for _, r := range found {
 		p.identifier(r, 0)
 		s := Source{Name: r.labels[0], UpdateType: p.updateType(r), ApplicationID: r.text("application_id").string}
+		s.ApplyRegressions = r.oneOf("regressions", "hold", "hold", "apply") == "apply"
 		at := r.need("path", `"/webhooks/dataguard"`)
 		s.Path = at.string
 		if at.set && p.urlPath(r, at, "path") {

@@ -16,6 +16,9 @@ type Citizen struct {
 	// where it wrote none it is the evidence.
 	SentAt   time.Time
 	Evidence time.Time
+	// Proven is the newest sentAt that may be believed: not that of an update from the future, nor of one
+	// that regresses. Up to it nothing older is news; after it, newer evidence is.
+	Proven time.Time
 	// Received is when the newest state came in.
 	Received time.Time
 	// Digest is the SHA-256 of the newest message.
@@ -26,6 +29,10 @@ type Citizen struct {
 	// Body is the newest State in the sender's shape. Where nothing had to be merged it is the newest
 	// message, byte for byte.
 	Body []byte
+	// Held is a State with the grants that are held back; nil when there are none. See Apply.
+	Held []byte
+	// Next is when a validity window begins or ends that changes what is allowed; zero if none does.
+	Next time.Time
 }
 
 // Verdict is what became of an update.
@@ -55,8 +62,24 @@ type Applied struct {
 	Withdrawal bool
 }
 
+// ReadsBody is whether Apply needs the known citizen's body to say what the update does.
+func (u Update) ReadsBody(current Citizen) bool {
+	return u.Type == ConsentReceipts || u.regresses(current)
+}
+
+// regresses is whether the update was sent later than what is known, on older evidence: a retry that was
+// stamped anew, or an older permission that came back into force.
+func (u Update) regresses(current Citizen) bool {
+	sent := truncate(u.State.SentAt)
+	return u.Type == EffectivePermission && !u.ApplyRegressions && !sent.IsZero() &&
+		sent.After(current.SentAt) && truncate(u.State.Evidence()).Before(current.Evidence)
+}
+
 // Apply says what an update does to what is known of its citizen; current is nil for a new one. It is
 // pure: the clock is the update's time of receipt.
+//
+// An update that regresses may withdraw and may not grant. What it would grant is held: kept beside the
+// state until a newer update replaces it or Release lets it through.
 func Apply(current *Citizen, u Update) (Applied, error) {
 	next := Citizen{
 		SentAt:   truncate(u.State.SentAt),
@@ -68,54 +91,160 @@ func Apply(current *Citizen, u Update) (Applied, error) {
 	if u.State.SentAt.IsZero() {
 		next.SentAt = next.Evidence
 	}
+	if !next.SentAt.After(next.Received.Add(MaxSkew)) {
+		next.Proven = next.SentAt
+	}
 	if current == nil {
-		next.Grants = grants(u.State, u.Received)
-		return Applied{Citizen: next, State: &u.State, Withdrawal: slices.ContainsFunc(u.State.Permissions, Permission.Refused)}, nil
+		a := standing(next, u.State, "")
+		a.Withdrawal = slices.ContainsFunc(u.State.Permissions, Permission.Refused)
+		return a, nil
 	}
 	if current.Digest == next.Digest {
 		return Applied{Verdict: Duplicate}, nil
 	}
 	state := u.State
-	if u.Type == ConsentReceipts {
+	switch {
+	case u.ReadsBody(*current):
 		known, err := Decode(current.Body)
 		if err != nil {
 			return Applied{}, err
 		}
-		merged, changed := merge(known, current.SentAt, u.State, next.SentAt)
-		if !changed {
-			return Applied{Verdict: Superseded}, nil
+		if u.Type == ConsentReceipts {
+			changed := false
+			if state, changed = merge(known, current.SentAt, u.State, next.SentAt); !changed {
+				return Applied{Verdict: Superseded}, nil
+			}
+			next.SentAt, next.Proven = later(current.SentAt, next.SentAt), later(current.Proven, next.Proven)
+			next.Held = current.Held
+		} else {
+			var held State
+			state, held = regress(known, u.State, next.Received)
+			next.Proven = current.Proven
+			if len(held.Permissions) > 0 {
+				next.Held = Encode(held)
+			}
 		}
-		state = merged
-		next.SentAt = later(current.SentAt, next.SentAt)
 		next.Evidence = later(current.Evidence, next.Evidence)
 		next.Body = Encode(state)
-	} else if older(next, *current) {
+	case older(next, *current):
 		return Applied{Verdict: Superseded}, nil
 	}
-	next.Grants = grants(state, u.Received)
+	return standing(next, state, current.Grants), nil
+}
+
+// Tick looks at a citizen again at a later instant, when windows may have begun or ended.
+func Tick(current Citizen, now time.Time) (Applied, error) {
+	state, err := Decode(current.Body)
+	if err != nil {
+		return Applied{}, err
+	}
+	next := current
+	next.Received = truncate(now)
+	return standing(next, state, current.Grants), nil
+}
+
+// Release lets the held grants of a citizen through, as an operator decides.
+func Release(current Citizen, now time.Time) (Applied, error) {
+	state, err := Decode(current.Body)
+	if err != nil {
+		return Applied{}, err
+	}
+	held, err := Decode(current.Held)
+	if err != nil {
+		return Applied{}, err
+	}
+	state.Permissions = slices.DeleteFunc(slices.Clone(state.Permissions), func(p Permission) bool { return named(held, p.Key()) })
+	state.Permissions = append(state.Permissions, held.Permissions...)
+	next := current
+	next.Received, next.Held, next.Body = truncate(now), nil, Encode(state)
+	return standing(next, state, current.Grants), nil
+}
+
+// standing completes an accepted citizen with what its state says as of its receipt, compared with what was
+// granted before.
+func standing(next Citizen, state State, before string) Applied {
+	next.Grants = grants(state, next.Received)
+	next.Next = nextChange(state, next.Received)
 	withdrawal := false
-	if next.Grants != current.Grants {
+	if before != "" && next.Grants != before {
 		var vanished []Key
-		withdrawal, vanished = compare(current.Grants, next.Grants)
+		withdrawal, vanished = compare(before, next.Grants)
 		if len(vanished) > 0 {
 			// The sender leaves out what has lapsed. The citizen's targets were told of it once, so it
 			// stays in the state, with nothing recorded any more.
+			state.Permissions = slices.Clone(state.Permissions)
 			for _, k := range vanished {
 				state.Permissions = append(state.Permissions, Permission{
 					OptionType: k.OptionType, OptionID: k.OptionID, Justification: k.Justification,
 				})
 			}
 			next.Body = Encode(state)
-			next.Grants = grants(state, u.Received)
+			next.Grants = grants(state, next.Received)
 		}
 	}
-	return Applied{Citizen: next, State: &state, Withdrawal: withdrawal}, nil
+	return Applied{Citizen: next, State: &state, Withdrawal: withdrawal}
+}
+
+// regress takes from an update that regresses all but its grants. Preferences grant nothing, and the newer
+// one of each stays.
+func regress(known, sent State, now time.Time) (state, held State) {
+	state = sent
+	state.Permissions, state.Preferences = nil, nil
+	held = State{ApplicationID: sent.ApplicationID, CitizenID: sent.CitizenID, SentAt: sent.SentAt}
+	for _, p := range sent.Permissions {
+		if p.Allowed(now) && !allowed(known, p.Key(), now) {
+			held.Permissions = append(held.Permissions, p)
+			continue
+		}
+		state.Permissions = append(state.Permissions, p)
+	}
+	for _, p := range known.Permissions {
+		if named(held, p.Key()) {
+			state.Permissions = append(state.Permissions, p)
+		}
+	}
+	state.Preferences = slices.Clone(known.Preferences)
+	for _, p := range sent.Preferences {
+		i := slices.IndexFunc(state.Preferences, func(k Preference) bool { return k.Preference == p.Preference })
+		if i < 0 {
+			state.Preferences = append(state.Preferences, p)
+		} else if p.UpdatedAt.After(state.Preferences[i].UpdatedAt) {
+			state.Preferences[i] = p
+		}
+	}
+	return state, held
+}
+
+func named(s State, k Key) bool {
+	return slices.ContainsFunc(s.Permissions, func(p Permission) bool { return p.Key() == k })
+}
+
+// allowed is whether a key is named and every entry of it is allowed.
+func allowed(s State, k Key, now time.Time) bool {
+	return named(s, k) && !slices.ContainsFunc(s.Permissions, func(p Permission) bool { return p.Key() == k && !p.Allowed(now) })
+}
+
+// nextChange is the earliest instant after now at which a window begins or ends that would change what is
+// allowed.
+func nextChange(s State, now time.Time) time.Time {
+	var next time.Time
+	for _, p := range s.Permissions {
+		if p.State != "GRANTED" && p.State != "CLAIMED" {
+			continue
+		}
+		for _, at := range []time.Time{p.ValidFrom, p.ValidUntil} {
+			if at.After(now) && (next.IsZero() || at.Before(next)) {
+				next = at
+			}
+		}
+	}
+	return next
 }
 
 // older is law 2's order by (sentAt, evidence); arrival decides between equals, so an equal one is not
-// older. A stored sentAt from the future proves nothing, and then newer evidence wins.
+// older. A stored sentAt that is not proven does not block later truth: newer evidence wins.
 func older(next, current Citizen) bool {
-	if current.SentAt.After(current.Received.Add(MaxSkew)) && next.Evidence.After(current.Evidence) {
+	if next.SentAt.After(current.Proven) && next.Evidence.After(current.Evidence) {
 		return false
 	}
 	if c := next.SentAt.Compare(current.SentAt); c != 0 {

@@ -25,6 +25,8 @@ type Update struct {
 	State    State
 	// Body is the message as it came, byte for byte.
 	Body []byte
+	// ApplyRegressions lets an update that was sent later on older evidence grant at once; see Apply.
+	ApplyRegressions bool
 }
 
 // State is what the sender says of one citizen, in the sender's shape: an effective-permission message

@@ -1,6 +1,8 @@
 package consent
 
 import (
+	"flag"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +10,15 @@ import (
 
 	"pgregory.net/rapid"
 )
+
+// TestMain asks rapid for ten thousand histories a property, unless told otherwise.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if flag.Lookup("rapid.checks").Value.String() == "100" {
+		_ = flag.Set("rapid.checks", "10000")
+	}
+	os.Exit(m.Run())
+}
 
 var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 
@@ -194,37 +205,132 @@ func genUpdate(typ UpdateType) *rapid.Generator[Update] {
 	})
 }
 
-// TestNeverBackwards is law 2 without its held grants: whatever order updates arrive in, the state is that of
-// the newest (sentAt, evidence) so far.
+func allowedKeys(t *rapid.T, c *Citizen, now time.Time) map[Key]bool {
+	keys := map[Key]bool{}
+	if c == nil {
+		return keys
+	}
+	s, err := Decode(c.Body)
+	if err != nil {
+		t.Fatalf("stored body: %v", err)
+	}
+	for _, p := range s.Permissions {
+		if allowed(s, p.Key(), now) {
+			keys[p.Key()] = true
+		}
+	}
+	return keys
+}
+
+// TestNeverBackwards is law 2, whatever order updates arrive in, and whether or not the sender stamps its
+// retries anew.
 func TestNeverBackwards(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var current *Citizen
-		var newest Update
-		for _, u := range rapid.SliceOfN(genUpdate(EffectivePermission), 1, 20).Draw(t, "updates") {
-			a := apply(t, current, u)
-			isOlder := current != nil && (u.State.SentAt.Before(newest.State.SentAt) ||
-				u.State.SentAt.Equal(newest.State.SentAt) && u.State.Evidence().Before(newest.State.Evidence()))
-			if isOlder && a.Verdict == Accepted {
-				t.Fatalf("an update sent at %v was accepted over one sent at %v", u.State.SentAt, newest.State.SentAt)
-			}
-			if !isOlder && a.Verdict == Superseded {
-				t.Fatalf("an update sent at %v was superseded by one sent at %v", u.State.SentAt, newest.State.SentAt)
-			}
-			if a.Verdict != Accepted {
-				continue
-			}
-			newest, current = u, &a.Citizen
-			s, err := Decode(current.Body)
-			if err != nil {
-				t.Fatalf("stored body: %v", err)
-			}
-			for i, p := range u.State.Permissions {
-				if s.Permissions[i].State != p.State {
-					t.Fatalf("stored %+v for %+v", s.Permissions[i], p)
+		var newest, evidence time.Time // the newest proven sentAt and evidence of what was accepted
+		var sent []Update
+		for range rapid.IntRange(1, 25).Draw(t, "updates") {
+			u := genUpdate(EffectivePermission).Draw(t, "update")
+			if len(sent) > 0 && rapid.Bool().Draw(t, "retry") {
+				u = rapid.SampledFrom(sent).Draw(t, "of")
+				if rapid.Bool().Draw(t, "stamped anew") {
+					u.State.SentAt = noon.Add(time.Duration(rapid.IntRange(0, 30).Draw(t, "at")) * time.Minute)
+					u.Body = Encode(u.State)
 				}
 			}
+			sent = append(sent, u)
+			before := allowedKeys(t, current, u.Received)
+			a := apply(t, current, u)
+			if a.Verdict != Accepted {
+				if current == nil || u.State.SentAt.After(newest) && u.State.Evidence().After(evidence) {
+					t.Fatalf("news was %v", a.Verdict)
+				}
+				continue
+			}
+			after := allowedKeys(t, &a.Citizen, u.Received)
+			for k := range after {
+				if !before[k] && u.State.Evidence().Before(evidence) {
+					t.Fatalf("%v was granted on evidence of %v, when %v was known", k, u.State.Evidence(), evidence)
+				}
+			}
+			if u.State.SentAt.After(newest) {
+				for _, p := range u.State.Permissions {
+					if !p.Allowed(u.Received) && after[p.Key()] {
+						t.Fatalf("the newest update withdraws %v, which is still allowed", p.Key())
+					}
+				}
+				for k := range before {
+					if after[k] && !named(u.State, k) {
+						t.Fatalf("the newest update leaves out %v, which is still allowed", k)
+					}
+				}
+			} else if u.State.SentAt.Before(newest) && !u.State.Evidence().After(evidence) {
+				for k := range after {
+					if !before[k] {
+						t.Fatalf("%v was granted by an update sent at %v on evidence of %v, over %v, %v", k, u.State.SentAt, u.State.Evidence(), newest, evidence)
+					}
+				}
+			}
+			if !u.State.Evidence().Before(evidence) { // else its sentAt proves nothing
+				newest = later(newest, u.State.SentAt)
+			}
+			evidence, current = later(evidence, u.State.Evidence()), &a.Citizen
 		}
 	})
+}
+
+// TestHeldGrant: a grant on older evidence is held until newer news or an operator settles it.
+func TestHeldGrant(t *testing.T) {
+	denied := apply(t, nil, update(EffectivePermission, 10, permission("a", "DENIED", 10), permission("b", "GRANTED", 5))).Citizen
+	restamped := update(EffectivePermission, 20, permission("a", "GRANTED", 8), permission("b", "DENIED", 7))
+	a := apply(t, &denied, restamped)
+	states := func(c Citizen) map[string]string {
+		s, err := Decode(c.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := map[string]string{}
+		for _, p := range s.Permissions {
+			m[p.OptionID] = p.State
+		}
+		return m
+	}
+	if got := states(a.Citizen); a.Verdict != Accepted || got["a"] != "DENIED" || got["b"] != "DENIED" || len(got) != 2 || !a.Withdrawal || a.Citizen.Held == nil {
+		t.Fatalf("%v %v, withdrawal %v, held %s", a.Verdict, got, a.Withdrawal, a.Citizen.Held)
+	}
+	if again := apply(t, &a.Citizen, update(EffectivePermission, 10, permission("a", "DENIED", 10), permission("b", "GRANTED", 5))); again.Verdict != Superseded {
+		t.Errorf("what was there before: %v", again.Verdict)
+	}
+	between := apply(t, &a.Citizen, update(EffectivePermission, 15, permission("a", "GRANTED", 15)))
+	if got := states(between.Citizen); between.Verdict != Accepted || got["a"] != "GRANTED" || between.Citizen.Held != nil {
+		t.Errorf("newer evidence, sent before the retry was stamped: %v %v, held %s", between.Verdict, got, between.Citizen.Held)
+	}
+	released, err := Release(a.Citizen, noon.Add(time.Hour))
+	if got := states(released.Citizen); err != nil || got["a"] != "GRANTED" || got["b"] != "DENIED" || released.Citizen.Held != nil {
+		t.Errorf("released: %v %v, held %s", err, got, released.Citizen.Held)
+	}
+	restamped.ApplyRegressions = true
+	if a := apply(t, &denied, restamped); states(a.Citizen)["a"] != "GRANTED" || a.Citizen.Held != nil {
+		t.Errorf("with regressions applied: %v", states(a.Citizen))
+	}
+}
+
+// TestTick is law 9: a window that ends is a withdrawal, one that begins is a grant.
+func TestTick(t *testing.T) {
+	p := permission("a", "GRANTED", 0)
+	p.ValidFrom, p.ValidUntil = noon.Add(10*time.Minute), noon.Add(20*time.Minute)
+	c := apply(t, nil, update(EffectivePermission, 0, p)).Citizen
+	if !c.Next.Equal(p.ValidFrom) {
+		t.Fatalf("next change at %v", c.Next)
+	}
+	begun, err := Tick(c, p.ValidFrom)
+	if err != nil || begun.Withdrawal || begun.Citizen.Grants == c.Grants || !begun.Citizen.Next.Equal(p.ValidUntil) {
+		t.Fatalf("when it begins: %+v, %v", begun, err)
+	}
+	ended, err := Tick(begun.Citizen, p.ValidUntil)
+	if err != nil || !ended.Withdrawal || !ended.Citizen.Next.IsZero() {
+		t.Errorf("when it ends: %+v, %v", ended, err)
+	}
 }
 
 // TestNoDeltaLost is law 4: the merged state holds, for each option, the newest change of all that came,

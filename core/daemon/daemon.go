@@ -150,6 +150,7 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 	if err != nil || diags.HasErrors() {
 		return diags, err
 	}
+	d.startClock(plan)
 	listenerAddr, err := d.startListener(plan)
 	if err != nil {
 		return diags, environment(err)
@@ -273,7 +274,7 @@ func (d *daemon) startAdmin() (net.Addr, error) {
 	}
 	server := admin.NewServer(admin.NewHandler(admin.Options{
 		Admin: d.Config.Admin, Store: d.store, Metrics: d.registry, Log: log,
-		Status: d.status, Replay: d.replay, Draining: d.draining.Load,
+		Status: d.status, Replay: d.replay, Release: d.release, Draining: d.draining.Load,
 	}), log)
 	d.serve("admin", server, l, false)
 	return l.Addr(), nil
@@ -316,8 +317,14 @@ func (d *daemon) replay(ctx context.Context, q store.Quarantined) (string, error
 	}
 	verdict, err := d.store.Accept(ctx, consent.Update{
 		Source: src.Name, Type: src.UpdateType, Received: time.Now(), State: state, Body: q.Body,
+		ApplyRegressions: src.ApplyRegressions,
 	}, src.Routes)
 	return verdict.String(), err
+}
+
+// release lets the held grants of a citizen through.
+func (d *daemon) release(ctx context.Context, source, citizenID string) error {
+	return d.store.ReleaseHeld(ctx, source, citizenID, time.Now(), d.sources[source].Routes)
 }
 
 func inUse(err error, where string) error {

@@ -35,7 +35,11 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 		})
 	}
 	quarantined, err := d.store.ListQuarantine(ctx, store.QuarantineFilter{Limit: 1000})
+	if err != nil {
+		return s, err
+	}
 	s.Quarantined = len(quarantined)
+	s.Held, err = d.store.Held(ctx)
 	return s, err
 }
 
@@ -52,6 +56,7 @@ var (
 	deliveriesDesc  = prometheus.NewDesc("consentd_deliveries", "Deliveries that are not settled, by status.", []string{"target", "status"}, nil)
 	withdrawalsDesc = prometheus.NewDesc("consentd_withdrawals_unconfirmed", "Withdrawals that the target has not confirmed.",
 		[]string{"target"}, nil)
+	heldDesc   = prometheus.NewDesc("consentd_held_citizens", "Citizens with grants that are held, because their evidence is older than what is known.", nil, nil)
 	oldestDesc = prometheus.NewDesc("consentd_oldest_withdrawal_seconds",
 		"Age of the oldest withdrawal that the target has not confirmed; 0 if there is none.", []string{"target"}, nil)
 )
@@ -61,6 +66,7 @@ func (c storeCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- deliveriesDesc
 	ch <- withdrawalsDesc
 	ch <- oldestDesc
+	ch <- heldDesc
 }
 
 func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
@@ -71,6 +77,12 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 		c.log.Warn("counts cannot be read for the metrics", "error", err)
 		return
 	}
+	held, err := c.store.Held(ctx)
+	if err != nil {
+		c.log.Warn("held grants cannot be counted for the metrics", "error", err)
+		return
+	}
+	ch <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, float64(held))
 	for target, n := range all {
 		counter := func(result string, v int64) {
 			ch <- prometheus.MustNewConstMetric(updatesDesc, prometheus.CounterValue, float64(v), target, result)

@@ -4,7 +4,6 @@ package depstmp
 
 import (
 	_ "github.com/agext/levenshtein"
-	_ "github.com/hanwen/go-fuse/v2/fs"
 	_ "github.com/cenkalti/backoff/v4"
 	_ "github.com/coreos/go-systemd/v22/activation"
 	_ "github.com/coreos/go-systemd/v22/daemon"
@@ -16,6 +15,7 @@ import (
 	_ "github.com/getkin/kin-openapi/routers/legacy"
 	_ "github.com/go-json-experiment/json"
 	_ "github.com/golang-jwt/jwt/v5"
+	_ "github.com/hanwen/go-fuse/v2/fs"
 	_ "github.com/hashicorp/go-hclog"
 	_ "github.com/hashicorp/go-plugin"
 	_ "github.com/hashicorp/hcl/v2/ext/typeexpr"

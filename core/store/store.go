@@ -27,6 +27,18 @@ type Store interface {
 	// delivery for each route pending, in one commit. Deliveries that were pending are replaced.
 	Accept(ctx context.Context, u consent.Update, routes []Route) (consent.Verdict, error)
 
+	// Tick looks again at up to limit citizens of whom a validity window has begun or ended by now, as
+	// consent.Tick does, and makes their deliveries pending. It says how many it found.
+	Tick(ctx context.Context, now time.Time, limit int, routes map[string][]Route) (int, error)
+	// NextTick is when Tick finds something; zero if never.
+	NextTick(ctx context.Context) (time.Time, error)
+	// ReleaseHeld lets the held grants of a citizen through. ErrNotFound says that there are none.
+	ReleaseHeld(ctx context.Context, source, citizenID string, now time.Time, routes []Route) error
+	// Held is how many citizens have grants that are held.
+	Held(ctx context.Context) (int, error)
+	// Citizen is what is known of one.
+	Citizen(ctx context.Context, source, citizenID string) (consent.Citizen, error)
+
 	// Claim hands out up to limit due deliveries of a target: withdrawals first, then the others, then
 	// dead letters whose retry is due, each in the order of their next attempt. A claimed delivery, and
 	// every other delivery of the same target and citizen, is not handed out again until it is settled

@@ -88,6 +88,7 @@ func (l *listener) take(w http.ResponseWriter, r *http.Request) (res result) {
 	}
 	verdict, err := l.store.Accept(ctx, consent.Update{
 		Source: l.source.Name, Type: l.source.UpdateType, Received: start, State: state, Body: body,
+		ApplyRegressions: l.source.ApplyRegressions,
 	}, l.source.Routes)
 	if err != nil {
 		return l.refuse(unavailable, "store cannot commit", "error", err)

@@ -234,3 +234,59 @@ func TestWithdrawalOvertakesBacklog(t *testing.T) {
 		t.Error("the backlog was gone, so nothing was overtaken")
 	}
 }
+
+// TestHeldGrant is the rest of law 2 as a user sees it: a grant on older evidence, in a message that was stamped
+// anew, waits for an operator.
+func TestHeldGrant(t *testing.T) {
+	s := newSink(t)
+	i := configure(t, apiKeySource+s.config("sink", ""))
+	i.start()
+	i.accept(update("ada", "DENIED", 5))
+	i.settled("sink")
+	restamped := strings.Replace(string(update("ada", "GRANTED", 1)), `"sentAt": "2026-03-02T09:00:01Z"`, `"sentAt": "2026-03-02T10:00:00Z"`, 1)
+	i.accept([]byte(restamped))
+	i.settled("sink")
+	if all := s.of("ada"); all[len(all)-1].Allowed {
+		t.Error("the target believes in a consent that was withdrawn")
+	}
+	if out, code := i.run("status"); code != 0 || !strings.Contains(out, "1 citizens with held grants") {
+		t.Errorf("status: exit code %d\n%s", code, out)
+	}
+	if out, code := i.run("citizen", "show", "ada"); code != 0 || !strings.Contains(out, "HELD") || !strings.Contains(out, "GRANTED") || !strings.Contains(out, "DENIED") {
+		t.Errorf("citizen show: exit code %d\n%s", code, out)
+	}
+	if out, code := i.run("citizen", "release", "ada"); code != 0 || out != "released\n" {
+		t.Errorf("citizen release: exit code %d, %s", code, out)
+	}
+	eventually(t, "the grant arrives", func() bool { all := s.of("ada"); return all[len(all)-1].Allowed })
+	if out, code := i.run("citizen", "release", "ada"); code != 1 {
+		t.Errorf("citizen release again: exit code %d, %s", code, out)
+	}
+	i.settled("sink")
+	if out, code := i.run("citizen", "receipts", "ada"); code != 0 || strings.Count(out, "delivered") != 3 && strings.Count(out, "delivered") != 2 {
+		t.Errorf("citizen receipts: exit code %d\n%s", code, out)
+	}
+	if out, code := i.run("citizen", "show", "nobody"); code != 1 {
+		t.Errorf("citizen show nobody: exit code %d\n%s", code, out)
+	}
+}
+
+// TestValidityEnds is law 9 as a user sees it: no message comes when a permission expires, and the target is told
+// all the same, also if the daemon was away at that instant.
+func TestValidityEnds(t *testing.T) {
+	s := newSink(t)
+	i := configure(t, apiKeySource+s.config("sink", ""))
+	i.start()
+	expiring := func(citizen string, in time.Duration) []byte {
+		until := time.Now().Add(in).UTC().Format(time.RFC3339Nano)
+		return []byte(strings.Replace(string(update(citizen, "GRANTED", 1)), `"validUntil": null`, `"validUntil": "`+until+`"`, 1))
+	}
+	i.accept(expiring("ada", 2*time.Second))
+	i.accept(expiring("bob", 4*time.Second))
+	eventually(t, "ada is granted", func() bool { all := s.of("ada"); return len(all) == 1 && all[0].Allowed })
+	eventually(t, "ada has expired", func() bool { all := s.of("ada"); return len(all) == 2 && !all[1].Allowed })
+	i.kill()
+	time.Sleep(3 * time.Second)
+	i.start()
+	eventually(t, "bob has expired", func() bool { all := s.of("bob"); return len(all) > 1 && !all[len(all)-1].Allowed })
+}

@@ -21,9 +21,18 @@ func (s *Store) Accept(ctx context.Context, u consent.Update, routes []store.Rou
 }
 
 func (w *writer) accept(u consent.Update, routes []store.Route) (consent.Verdict, error) {
-	id, known, err := w.citizen(u)
-	if err != nil {
-		return 0, err
+	var known *consent.Citizen
+	id, c, err := scanCitizen(w.stmts.selectCitizen.QueryRow(u.Source, string(u.State.CitizenID)))
+	switch {
+	case err == nil:
+		known = &c
+		if u.ReadsBody(c) {
+			if err := w.stmts.selectBody.QueryRow(id).Scan(&c.Body); err != nil {
+				return 0, dbError{err}
+			}
+		}
+	case !errors.Is(err, sql.ErrNoRows):
+		return 0, dbError{err}
 	}
 	applied, err := consent.Apply(known, u)
 	if err != nil {
@@ -36,51 +45,52 @@ func (w *writer) accept(u consent.Update, routes []store.Route) (consent.Verdict
 		}
 		return applied.Verdict, nil
 	}
-	w.version++
-	c := applied.Citizen
 	if known == nil {
-		res, err := w.stmts.insertCitizen.Exec(u.Source, string(u.State.CitizenID), w.version,
-			micros(c.SentAt), micros(c.Evidence), micros(c.Received), c.Digest[:], c.Grants, c.Body)
+		res, err := w.stmts.insertCitizen.Exec(append([]any{u.Source, string(u.State.CitizenID)}, w.values(applied.Citizen)...)...)
 		if err != nil {
 			return 0, dbError{err}
 		}
 		if id, err = res.LastInsertId(); err != nil {
 			return 0, dbError{err}
 		}
-	} else if err := w.exec(w.stmts.updateCitizen, w.version,
-		micros(c.SentAt), micros(c.Evidence), micros(c.Received), c.Digest[:], c.Grants, c.Body, id); err != nil {
+	} else if err := w.exec(w.stmts.updateCitizen, append(w.values(applied.Citizen), id)...); err != nil {
 		return 0, err
 	}
-	w.states[id] = cachedState{w.version, applied.State}
-	for _, r := range routes {
-		if err := w.want(id, known == nil, r, c, applied.Withdrawal); err != nil {
-			return 0, err
-		}
-	}
-	return consent.Accepted, nil
+	return consent.Accepted, w.wanted(id, known == nil, applied, routes)
 }
 
-// citizen reads what is known of the update's citizen; nil if nothing.
-func (w *writer) citizen(u consent.Update) (id int64, _ *consent.Citizen, _ error) {
-	var c consent.Citizen
-	var sentAt, evidence, received int64
+// values are a citizen's columns in a new version, in the order of the statements.
+func (w *writer) values(c consent.Citizen) []any {
+	w.version++
+	var held any
+	if c.Held != nil {
+		held = c.Held
+	}
+	return []any{w.version, micros(c.SentAt), micros(c.Proven), micros(c.Evidence), micros(c.Received), nullable(c.Next),
+		c.Digest[:], c.Grants, held, c.Body}
+}
+
+// scanCitizen reads an id and citizenColumns; the body is left out.
+func scanCitizen(row interface{ Scan(...any) error }) (id int64, c consent.Citizen, err error) {
+	var sentAt, proven, evidence, received int64
+	var next sql.NullInt64
 	var digest []byte
-	err := w.stmts.selectCitizen.QueryRow(u.Source, string(u.State.CitizenID)).
-		Scan(&id, &sentAt, &evidence, &received, &digest, &c.Grants)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil, nil
-	}
-	if err != nil {
-		return 0, nil, dbError{err}
-	}
-	c.SentAt, c.Evidence, c.Received = instant(sentAt), instant(evidence), instant(received)
+	err = row.Scan(&id, &sentAt, &proven, &evidence, &received, &next, &digest, &c.Grants, &c.Held)
+	c.SentAt, c.Proven, c.Evidence = instant(sentAt), instant(proven), instant(evidence)
+	c.Received, c.Next = instant(received), instant(next.Int64)
 	copy(c.Digest[:], digest)
-	if u.Type == consent.ConsentReceipts {
-		if err := w.stmts.selectBody.QueryRow(id).Scan(&c.Body); err != nil {
-			return 0, nil, dbError{err}
+	return id, c, err
+}
+
+// wanted makes the deliveries of a citizen's newest version pending.
+func (w *writer) wanted(id int64, first bool, a consent.Applied, routes []store.Route) error {
+	w.states[id] = cachedState{w.version, a.State}
+	for _, r := range routes {
+		if err := w.want(id, first, r, a.Citizen, a.Withdrawal); err != nil {
+			return err
 		}
 	}
-	return id, &c, nil
+	return nil
 }
 
 // want makes the delivery of (rule, citizen) pending for the newest version. What was pending is replaced:

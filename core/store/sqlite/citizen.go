@@ -2,9 +2,122 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
 
+	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/store"
 )
+
+// Citizen is what is known of one.
+func (s *Store) Citizen(ctx context.Context, source, citizenID string) (consent.Citizen, error) {
+	id, c, err := scanCitizen(s.db.QueryRowContext(ctx, `SELECT id, `+citizenColumns+` FROM citizen
+		WHERE source = ? AND citizen_id = ?`, source, citizenID))
+	if errors.Is(err, sql.ErrNoRows) {
+		return c, store.ErrNotFound
+	}
+	if err != nil {
+		return c, err
+	}
+	return c, s.stmts.body.QueryRowContext(ctx, id).Scan(&c.Body)
+}
+
+// Held is how many citizens have grants that are held.
+func (s *Store) Held(ctx context.Context) (n int, err error) {
+	return n, s.db.QueryRowContext(ctx, `SELECT count(*) FROM citizen WHERE held IS NOT NULL`).Scan(&n)
+}
+
+// ReleaseHeld lets the held grants of a citizen through.
+func (s *Store) ReleaseHeld(ctx context.Context, source, citizenID string, now time.Time, routes []store.Route) error {
+	return s.do(ctx, func(w *writer) error {
+		id, c, err := scanCitizen(w.stmts.selectCitizen.QueryRow(source, citizenID))
+		if errors.Is(err, sql.ErrNoRows) || err == nil && c.Held == nil {
+			return store.ErrNotFound
+		}
+		if err != nil {
+			return dbError{err}
+		}
+		return w.again(id, c, routes, func(c consent.Citizen) (consent.Applied, error) { return consent.Release(c, now) })
+	})
+}
+
+// NextTick is when Tick finds something.
+func (s *Store) NextTick(ctx context.Context) (time.Time, error) {
+	var next sql.NullInt64
+	err := s.db.QueryRowContext(ctx, `SELECT min(next) FROM citizen WHERE next IS NOT NULL`).Scan(&next)
+	return instant(next.Int64), err
+}
+
+// Tick looks again at citizens of whom a validity window has begun or ended.
+func (s *Store) Tick(ctx context.Context, now time.Time, limit int, routes map[string][]store.Route) (found int, err error) {
+	var unreadable error
+	err = s.do(ctx, func(w *writer) error {
+		type row struct {
+			id     int64
+			source string
+			c      consent.Citizen
+		}
+		due := []row{}
+		rows, err := w.conn.QueryContext(context.Background(), `SELECT source, id, `+citizenColumns+` FROM citizen
+			WHERE next IS NOT NULL AND next <= ? ORDER BY next LIMIT ?`, micros(now), limit)
+		if err != nil {
+			return dbError{err}
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var r row
+			r.id, r.c, err = scanCitizen(after{rows, &r.source})
+			if err != nil {
+				return dbError{err}
+			}
+			due = append(due, r)
+		}
+		if err := rows.Err(); err != nil {
+			return dbError{err}
+		}
+		found = len(due)
+		for _, r := range due {
+			err := w.again(r.id, r.c, routes[r.source], func(c consent.Citizen) (consent.Applied, error) { return consent.Tick(c, now) })
+			if broken := (dbError{}); errors.As(err, &broken) {
+				return err
+			}
+			if err != nil {
+				// One that cannot be read must not hold up the others; it is not looked at again.
+				unreadable = errors.Join(unreadable, err)
+				if _, err := w.conn.ExecContext(context.Background(), `UPDATE citizen SET next = NULL WHERE id = ?`, r.id); err != nil {
+					return dbError{err}
+				}
+			}
+		}
+		return nil
+	})
+	return found, errors.Join(err, unreadable)
+}
+
+// after scans one column more before the others.
+type after struct {
+	rows  *sql.Rows
+	first any
+}
+
+func (a after) Scan(more ...any) error { return a.rows.Scan(append([]any{a.first}, more...)...) }
+
+// again makes a new version of a citizen without a new update.
+func (w *writer) again(id int64, c consent.Citizen, routes []store.Route, make func(consent.Citizen) (consent.Applied, error)) error {
+	if err := w.stmts.selectBody.QueryRow(id).Scan(&c.Body); err != nil {
+		return dbError{err}
+	}
+	a, err := make(c)
+	if err != nil {
+		return fmt.Errorf("look again at a citizen: %w", err)
+	}
+	if err := w.exec(w.stmts.updateCitizen, append(w.values(a.Citizen), id)...); err != nil {
+		return err
+	}
+	return w.wanted(id, false, a, routes)
+}
 
 // Deliveries are all deliveries of one citizen, by rule.
 func (s *Store) Deliveries(ctx context.Context, source, citizenID string) ([]store.Delivery, error) {

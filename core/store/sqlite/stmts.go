@@ -9,6 +9,9 @@ import (
 const deliveryColumns = `d.id, d.rule, d.target, c.source, c.citizen_id, d.status, d.withdrawal, d.desired, d.delivered,
 	d.digest, d.attempts, d.crashes, d.next_attempt, d.since, d.failing_since, d.settled_at, d.outcome, d.reason, d.error`
 
+// citizenColumns are what scanCitizen reads.
+const citizenColumns = `sent_at, proven, evidence, received, next, digest, grants, held`
+
 // preparer is a database or one connection of it.
 type preparer interface {
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
@@ -69,12 +72,13 @@ func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
 		{&s.rollback, `ROLLBACK`},
 		{&s.putMeta, `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`},
 		{&s.addLedger, `INSERT INTO ledger (target, entry, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n`},
-		{&s.selectCitizen, `SELECT id, sent_at, evidence, received, digest, grants FROM citizen WHERE source = ? AND citizen_id = ?`},
+		{&s.selectCitizen, `SELECT id, ` + citizenColumns + ` FROM citizen WHERE source = ? AND citizen_id = ?`},
 		{&s.selectBody, `SELECT body FROM citizen WHERE id = ?`},
-		{&s.insertCitizen, `INSERT INTO citizen (source, citizen_id, version, sent_at, evidence, received, digest, grants, body)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`},
-		{&s.updateCitizen, `UPDATE citizen SET version = ?, sent_at = ?, evidence = ?, received = ?, digest = ?, grants = ?, body = ?
-			WHERE id = ?`},
+		{&s.insertCitizen, `INSERT INTO citizen
+			(source, citizen_id, version, sent_at, proven, evidence, received, next, digest, grants, held, body)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&s.updateCitizen, `UPDATE citizen SET version = ?, sent_at = ?, proven = ?, evidence = ?, received = ?, next = ?,
+			digest = ?, grants = ?, held = ?, body = ? WHERE id = ?`},
 		{&s.selectStanding, `SELECT status, withdrawal, target FROM delivery WHERE citizen = ? AND rule = ?`},
 		{&s.insertDelivery, `INSERT INTO delivery (citizen, rule, target, status, withdrawal, desired, next_attempt, since)
 			VALUES (?, ?, ?, 0, ?, ?, ?, ?)`},

@@ -38,6 +38,8 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"NewerUpdateClosesDeadLetter", (*suite).newerUpdateClosesDead},
 		{"ReceiptsMerge", (*suite).receiptsMerge},
 		{"LapsedPermissionStays", (*suite).lapsedStays},
+		{"WindowsBeginAndEnd", (*suite).windows},
+		{"HeldGrant", (*suite).held},
 		{"Quarantine", (*suite).quarantine},
 		{"SurvivesReopening", (*suite).survivesReopening},
 		{"PendingIsDistrustedAfterReopening", (*suite).distrust},
@@ -450,6 +452,80 @@ func (s *suite) lapsedStays() {
 	if !c.Withdrawal || len(p) != 1 || p[0].OptionID != "k3Rmx" || p[0].State != "" {
 		s.Errorf("a permission that the sender left out: withdrawal %v, %+v", c.Withdrawal, p)
 	}
+}
+
+func (s *suite) windows() {
+	until := t0.Add(30 * 24 * time.Hour)
+	u := update("ada", "GRANTED", 1)
+	u.State.Permissions[0].ValidUntil = until
+	u.Body = consent.Encode(u.State)
+	s.accept(u)
+	s.accept(update("bob", "GRANTED", 1))
+	for _, c := range s.claim(10) {
+		s.settled(c)
+	}
+	all := map[string][]store.Route{source: routes}
+	if at, err := s.NextTick(ctx); err != nil || !at.Equal(until) {
+		s.Fatalf("next tick at %v, %v", at, err)
+	}
+	if n, err := s.Tick(ctx, until.Add(-time.Second), 10, all); n != 0 || err != nil {
+		s.Errorf("a second early: %d, %v", n, err)
+	}
+	s.reopen() // what is to come survives
+	if n, err := s.Tick(ctx, until, 10, all); n != 1 || err != nil {
+		s.Fatalf("when it ends: %d, %v", n, err)
+	}
+	c := s.one()
+	if c.CitizenID != "ada" || !c.Withdrawal || !c.Since.Equal(until) || s.state(c).Permissions[0].Allowed(until) {
+		s.Errorf("claimed %+v", c.Delivery)
+	}
+	if n, err := s.Tick(ctx, late, 10, all); n != 0 || err != nil {
+		s.Errorf("again: %d, %v", n, err)
+	}
+	if at, err := s.NextTick(ctx); err != nil || !at.IsZero() {
+		s.Errorf("next tick at %v, %v", at, err)
+	}
+	s.settled(c)
+	s.balance()
+}
+
+func (s *suite) held() {
+	s.accept(update("ada", "DENIED", 10))
+	s.settled(s.one())
+	u := update("ada", "GRANTED", 5)
+	u.State.SentAt = t0.Add(20 * time.Minute)
+	u.Body = consent.Encode(u.State)
+	s.accept(u)
+	c := s.one()
+	if got := s.state(c).Permissions[0].State; got != "DENIED" {
+		s.Errorf("a grant on older evidence became %s", got)
+	}
+	s.settled(c)
+	s.reopen()
+	if n, err := s.Held(ctx); n != 1 || err != nil {
+		s.Errorf("held: %d, %v", n, err)
+	}
+	if k, err := s.Citizen(ctx, source, "ada"); err != nil || k.Held == nil || len(k.Body) == 0 {
+		s.Errorf("citizen %+v, %v", k, err)
+	}
+	if _, err := s.Citizen(ctx, source, "nobody"); !errors.Is(err, store.ErrNotFound) {
+		s.Errorf("nobody: %v", err)
+	}
+	if err := s.ReleaseHeld(ctx, source, "bob", late, routes); !errors.Is(err, store.ErrNotFound) {
+		s.Errorf("release of nobody: %v", err)
+	}
+	if err := s.ReleaseHeld(ctx, source, "ada", late, routes); err != nil {
+		s.Fatal(err)
+	}
+	c = s.one()
+	if got := s.state(c).Permissions[0].State; got != "GRANTED" {
+		s.Errorf("released as %s", got)
+	}
+	s.settled(c)
+	if err := s.ReleaseHeld(ctx, source, "ada", late, routes); !errors.Is(err, store.ErrNotFound) {
+		s.Errorf("release twice: %v", err)
+	}
+	s.balance()
 }
 
 func (s *suite) quarantine() {

@@ -14,13 +14,19 @@ CREATE TABLE citizen (
 	citizen_id TEXT NOT NULL,
 	version    INTEGER NOT NULL, -- by arrival, over all citizens
 	sent_at    INTEGER NOT NULL,
+	proven     INTEGER NOT NULL,
 	evidence   INTEGER NOT NULL,
 	received   INTEGER NOT NULL,
+	next       INTEGER,          -- when a validity window begins or ends; NULL: never
 	digest     BLOB NOT NULL,
 	grants     TEXT NOT NULL,
+	held       BLOB,             -- the grants that are held back; NULL: none
 	body       BLOB NOT NULL,
 	UNIQUE (source, citizen_id)
 ) STRICT;
+
+CREATE INDEX citizen_next ON citizen (next) WHERE next IS NOT NULL;
+CREATE INDEX citizen_held ON citizen (id) WHERE held IS NOT NULL;
 
 -- The standing of (rule, citizen). It is pending while delivered < desired.
 CREATE TABLE delivery (

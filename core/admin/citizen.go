@@ -1,0 +1,85 @@
+package admin
+
+import (
+	"encoding/hex"
+	"net/http"
+	"time"
+
+	"github.com/consentd/consentd/core/consent"
+)
+
+func (h *handler) showCitizen(w http.ResponseWriter, r *http.Request) {
+	source, id := r.PathValue("source"), r.PathValue("id")
+	c, err := h.Store.Citizen(r.Context(), source, id)
+	if err != nil {
+		h.answer(w, nil, err)
+		return
+	}
+	state, err := consent.Decode(c.Body)
+	if err != nil {
+		h.answer(w, nil, err)
+		return
+	}
+	now := time.Now()
+	out := Citizen{
+		Source: source, CitizenID: id, ExternalRef: string(state.ExternalRef), SentAt: c.SentAt, Evidence: When(c.Evidence),
+		Received: c.Received, NextChange: When(c.Next), Permissions: permissions(state, now), Held: []Permission{},
+		Preferences: []Preference{}, Deliveries: []Delivery{},
+	}
+	if c.Held != nil {
+		held, err := consent.Decode(c.Held)
+		if err != nil {
+			h.answer(w, nil, err)
+			return
+		}
+		out.Held = permissions(held, now)
+	}
+	for _, p := range state.Preferences {
+		preference := Preference{p.Preference, []string{}}
+		for _, choice := range p.Choices {
+			preference.Choices = append(preference.Choices, choice.Reference)
+		}
+		out.Preferences = append(out.Preferences, preference)
+	}
+	deliveries, err := h.Store.Deliveries(r.Context(), source, id)
+	for _, d := range deliveries {
+		out.Deliveries = append(out.Deliveries, Delivery{
+			ID: d.ID, Rule: d.Rule, Target: d.Target, Status: d.Status.String(), Withdrawal: d.Withdrawal, Desired: d.Desired,
+			Delivered: d.Delivered, Attempts: d.Attempts, Outcome: d.Outcome, Reason: d.Reason, Error: d.Error,
+			NextAttempt: When(d.NextAttempt), SettledAt: When(d.SettledAt),
+		})
+	}
+	h.answer(w, out, err)
+}
+
+func permissions(s consent.State, now time.Time) []Permission {
+	all := []Permission{}
+	for _, p := range s.Permissions {
+		all = append(all, Permission{
+			OptionType: p.OptionType, OptionID: p.OptionID, Justification: p.Justification, State: p.State,
+			Allowed: p.Allowed(now), RecordedAt: When(p.RecordedAt), ValidUntil: When(p.ValidUntil),
+		})
+	}
+	return all
+}
+
+func (h *handler) listReceipts(w http.ResponseWriter, r *http.Request) {
+	receipts, err := h.Store.Receipts(r.Context(), r.PathValue("source"), r.PathValue("id"))
+	out := Receipts{Receipts: []Receipt{}}
+	for _, p := range receipts {
+		out.Receipts = append(out.Receipts, Receipt{
+			ID: p.ID, Rule: p.Rule, Target: p.Target, Version: p.Version, Withdrawal: p.Withdrawal, Outcome: p.Outcome,
+			SentAt: p.SentAt, Received: p.Received, Confirmed: p.Confirmed, Digest: hex.EncodeToString(p.Digest),
+			Plugin: p.Plugin, Reference: p.Reference, Config: p.Config,
+		})
+	}
+	h.answer(w, out, err)
+}
+
+func (h *handler) releaseHeld(w http.ResponseWriter, r *http.Request) {
+	err := h.Options.Release(r.Context(), r.PathValue("source"), r.PathValue("id"))
+	if err == nil {
+		h.Log.Info("held grants released")
+	}
+	h.answer(w, Changed{1}, err)
+}

@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/consentd/consentd/core/admin"
+)
+
+func (a *App) citizen() *cobra.Command {
+	return group("citizen", "Look at one citizen, their receipts and held grants", a.citizenShow(), a.citizenReceipts(), a.citizenRelease())
+}
+
+// ofCitizen makes a verb that speaks of one citizen, by citizenId.
+func (a *App) ofCitizen(use, short string, run func(ctx context.Context, l *live, source, id string) error) *cobra.Command {
+	var l live
+	var source string
+	cmd := &cobra.Command{
+		Use: use + " ID", Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if source == "" {
+				s, err := l.client().Status(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if len(s.Sources) != 1 {
+					return usage("which source is the citizen of? Give --source; `consentd status` lists them")
+				}
+				source = s.Sources[0].Name
+			}
+			return run(cmd.Context(), &l, source, args[0])
+		},
+	}
+	l.flags(cmd)
+	cmd.Flags().StringVar(&source, "source", "", "the citizen's source (may be left out if there is one)")
+	return cmd
+}
+
+func (a *App) citizenShow() *cobra.Command {
+	return a.ofCitizen("show", "Show what is known of a citizen and where their deliveries stand; it is personal data",
+		func(ctx context.Context, l *live, source, id string) error {
+			c, err := l.client().Citizen(ctx, source, id)
+			if err != nil {
+				return err
+			}
+			if l.json {
+				return printJSON(a.Stdout, c)
+			}
+			fmt.Fprintf(a.Stdout, "%s of %s, external reference %s\nsent %s, received %s\n\n", c.CitizenID, c.Source, c.ExternalRef,
+				c.SentAt.Format(timeLayout), c.Received.Format(timeLayout))
+			if err := a.printPermissions("PERMISSION", c.Permissions); err != nil {
+				return err
+			}
+			if len(c.Held) > 0 {
+				fmt.Fprintf(a.Stdout, "\nHeld, because newer evidence was known when they came. `consentd citizen release %s` lets them through:\n", c.CitizenID)
+				if err := a.printPermissions("HELD", c.Held); err != nil {
+					return err
+				}
+			}
+			fmt.Fprintln(a.Stdout)
+			for _, p := range c.Preferences {
+				fmt.Fprintf(a.Stdout, "%s: %s\n", p.Preference, strings.Join(p.Choices, ", "))
+			}
+			t := newTable(a.Stdout, "RULE", "TARGET", "STATUS", "WITHDRAWAL", "ATTEMPTS", "OUTCOME", "LAST", "NEXT", "ERROR")
+			for _, d := range c.Deliveries {
+				t.row(d.Rule, d.Target, d.Status, strconv.FormatBool(d.Withdrawal), strconv.Itoa(d.Attempts), d.Outcome, ago(d.SettledAt), until(d.NextAttempt), d.Error)
+			}
+			return t.flush()
+		})
+}
+
+func (a *App) printPermissions(heading string, permissions []admin.Permission) error {
+	t := newTable(a.Stdout, heading, "JUSTIFICATION", "STATE", "ALLOWED", "RECORDED", "VALID UNTIL")
+	for _, p := range permissions {
+		recorded, until := "", ""
+		if p.RecordedAt != nil {
+			recorded = p.RecordedAt.Format(timeLayout)
+		}
+		if p.ValidUntil != nil {
+			until = p.ValidUntil.Format(timeLayout)
+		}
+		t.row(p.OptionType+" "+p.OptionID, p.Justification, p.State, strconv.FormatBool(p.Allowed), recorded, until)
+	}
+	return t.flush()
+}
+
+func (a *App) citizenReceipts() *cobra.Command {
+	return a.ofCitizen("receipts", "List the proofs of a citizen's confirmed deliveries", func(ctx context.Context, l *live, source, id string) error {
+		r, err := l.client().Receipts(ctx, source, id)
+		if err != nil {
+			return err
+		}
+		if l.json {
+			return printJSON(a.Stdout, r)
+		}
+		t := newTable(a.Stdout, "ID", "RULE", "TARGET", "WITHDRAWAL", "OUTCOME", "SENT", "RECEIVED", "CONFIRMED", "REFERENCE", "PLUGIN", "CONFIG")
+		for _, p := range r.Receipts {
+			t.row(strconv.FormatInt(p.ID, 10), p.Rule, p.Target, strconv.FormatBool(p.Withdrawal), p.Outcome, p.SentAt.Format(timeLayout),
+				p.Received.Format(timeLayout), p.Confirmed.Format(timeLayout), p.Reference, p.Plugin, fmt.Sprintf("%.12s", p.Config))
+		}
+		return t.flush()
+	})
+}
+
+func (a *App) citizenRelease() *cobra.Command {
+	return a.ofCitizen("release", "Let a citizen's held grants through", func(ctx context.Context, l *live, source, id string) error {
+		if err := l.client().ReleaseHeld(ctx, source, id); err != nil {
+			return err
+		}
+		if l.json {
+			return printJSON(a.Stdout, admin.Changed{Changed: 1})
+		}
+		fmt.Fprintln(a.Stdout, "released")
+		return nil
+	})
+}
