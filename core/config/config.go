@@ -29,6 +29,8 @@ type Config struct {
 	Targets    []Target
 	Rules      []rules.Definition
 	DeadLetter DeadLetter
+	// WithdrawalSLO is how long a withdrawal may go unconfirmed before a warning.
+	WithdrawalSLO time.Duration
 	// Hash is the SHA-256, in hex, of the files' text in order of their names.
 	Hash string
 	// Files are the sources of the ranges in diagnostics. Secrets that were written out are blanked.

@@ -68,6 +68,8 @@ type daemon struct {
 	draining atomic.Bool
 	failed   chan error // the servers' errors
 	cleanups []cleanup
+	// imbalance is what audits find.
+	imbalance *prometheus.GaugeVec
 }
 
 type cleanup struct {
@@ -138,7 +140,11 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 		return diags, environment(err)
 	}
 	d.later("store", func(context.Context) error { return d.store.Close() })
-	d.registry.MustRegister(storeCollector{d.store, d.Log})
+	d.imbalance = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "consentd_ledger_imbalance",
+		Help: "By how much accepted differs from the sum of what became of it, at the last audit. Always 0.",
+	}, []string{"target"})
+	d.registry.MustRegister(storeCollector{d.store, d.Log}, d.imbalance)
 
 	// The admin address answers while the rest starts, so that probes see that the process lives.
 	adminAddr, err := d.startAdmin()
@@ -150,7 +156,7 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 	if err != nil || diags.HasErrors() {
 		return diags, err
 	}
-	d.startClock(plan)
+	d.startUpkeep(plan)
 	listenerAddr, err := d.startListener(plan)
 	if err != nil {
 		return diags, environment(err)

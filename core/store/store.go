@@ -71,6 +71,9 @@ type Store interface {
 
 	// Counts is how the deliveries of each target stand. It is cheap.
 	Counts(ctx context.Context) (map[string]Counts, error)
+	// Audit counts every delivery and says by how much each target is off law 12; nothing is all zeros. It
+	// reads everything.
+	Audit(ctx context.Context) (map[string]int64, error)
 	// Deliveries are all deliveries of one citizen.
 	Deliveries(ctx context.Context, source, citizenID string) ([]Delivery, error)
 	// Receipts are the proofs of confirmed deliveries of one citizen, oldest first.
@@ -231,7 +234,9 @@ type QuarantineFilter struct {
 
 // DeadFilter chooses dead letters; zero fields choose all. After is the last ID of the page before.
 type DeadFilter struct {
-	ID        int64
+	// StoppedBefore chooses those whose last attempt was before, and leaves withdrawals alone: age ends none.
+	StoppedBefore time.Time
+	ID            int64
 	Target    string
 	Reason    string
 	CitizenID string

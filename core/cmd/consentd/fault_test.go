@@ -194,3 +194,26 @@ func TestSlowTargetLeavesOthersAlone(t *testing.T) {
 		t.Errorf("slow: %+v", got)
 	}
 }
+
+// TestLateWithdrawalIsSaid: an operator hears of a withdrawal that a target does not confirm in time.
+func TestLateWithdrawalIsSaid(t *testing.T) {
+	t.Parallel()
+	s := newSink(t)
+	var down atomic.Bool
+	down.Store(true)
+	s.answer = func(taken) int {
+		if down.Load() {
+			return 500
+		}
+		return 0
+	}
+	i := configure(t, "withdrawal_slo = \"1s\"\n"+apiKeySource+s.config("sink", ""))
+	i.start()
+	i.accept(update("ada", "DENIED", 1))
+	eventually(t, "a warning", func() bool { return strings.Contains(i.log.String(), "a withdrawal is not confirmed in time: target=sink") })
+	if got := i.target("sink"); got.Withdrawals != 1 || got.OldestWithdrawal == nil {
+		t.Errorf("status: %+v", got)
+	}
+	down.Store(false)
+	eventually(t, "the all-clear", func() bool { return strings.Contains(i.log.String(), "every withdrawal is confirmed") })
+}

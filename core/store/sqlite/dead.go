@@ -7,13 +7,12 @@ import (
 	"github.com/consentd/consentd/core/store"
 )
 
-// deadWhere chooses by a store.DeadFilter: every condition is off for its zero value. The ID comes twice,
-// After is the last.
+// deadWhere chooses by a store.DeadFilter: every condition is off for its zero value.
 const deadWhere = `d.status = 2 AND (?1 = 0 OR d.id = ?1) AND (?2 = '' OR d.target = ?2) AND (?3 = '' OR d.reason = ?3)
-	AND (?4 = '' OR c.citizen_id = ?4) AND d.id > ?5`
+	AND (?4 = '' OR c.citizen_id = ?4) AND d.id > ?5 AND (?6 = 0 OR d.settled_at < ?6 AND d.withdrawal = 0)`
 
 func deadArgs(f store.DeadFilter) []any {
-	return []any{f.ID, f.Target, f.Reason, f.CitizenID, f.After}
+	return []any{f.ID, f.Target, f.Reason, f.CitizenID, f.After, micros(f.StoppedBefore)}
 }
 
 // pageLimit reads 0 as no limit, which SQLite writes as -1.
@@ -27,7 +26,7 @@ func pageLimit(n int) int {
 // ListDead lists dead letters in the order of their ids.
 func (s *Store) ListDead(ctx context.Context, f store.DeadFilter) ([]store.Delivery, error) {
 	rows, err := s.db.QueryContext(ctx, `SELECT `+deliveryColumns+` FROM delivery d JOIN citizen c ON c.id = d.citizen
-		WHERE `+deadWhere+` ORDER BY d.id LIMIT ?6`, append(deadArgs(f), pageLimit(f.Limit))...)
+		WHERE `+deadWhere+` ORDER BY d.id LIMIT ?7`, append(deadArgs(f), pageLimit(f.Limit))...)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +63,7 @@ func (s *Store) endDead(ctx context.Context, f store.DeadFilter, to store.Status
 		}
 		var found []row
 		rows, err := w.conn.QueryContext(context.Background(), `SELECT d.id, d.target, d.withdrawal
-			FROM delivery d JOIN citizen c ON c.id = d.citizen WHERE `+deadWhere+` LIMIT ?6`,
+			FROM delivery d JOIN citizen c ON c.id = d.citizen WHERE `+deadWhere+` LIMIT ?7`,
 			append(deadArgs(f), pageLimit(f.Limit))...)
 		if err != nil {
 			return dbError{err}

@@ -98,3 +98,27 @@ func (s *Store) Counts(ctx context.Context) (map[string]store.Counts, error) {
 	}
 	return counts, nil
 }
+
+// Audit counts every delivery and compares that with the ledger, in one snapshot.
+func (s *Store) Audit(ctx context.Context) (map[string]int64, error) {
+	rows, err := s.db.QueryContext(ctx, `
+		SELECT target, sum(n) FROM (
+			SELECT target, CASE entry WHEN 'accepted' THEN n WHEN 'delivered' THEN -n WHEN 'superseded' THEN -n ELSE 0 END AS n FROM ledger
+			UNION ALL
+			SELECT target, -count(*) AS n FROM delivery WHERE status <> 1 GROUP BY target
+		) GROUP BY target`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	off := map[string]int64{}
+	for rows.Next() {
+		var target string
+		var n int64
+		if err := rows.Scan(&target, &n); err != nil {
+			return nil, err
+		}
+		off[target] = n
+	}
+	return off, rows.Err()
+}

@@ -35,6 +35,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"WithdrawalStaysUntilConfirmed", (*suite).withdrawalStays},
 		{"RetryWaits", (*suite).retryWaits},
 		{"DeadLetters", (*suite).deadLetters},
+		{"OldDeadLettersEnd", (*suite).oldDead},
 		{"NewerUpdateClosesDeadLetter", (*suite).newerUpdateClosesDead},
 		{"ReceiptsMerge", (*suite).receiptsMerge},
 		{"LapsedPermissionStays", (*suite).lapsedStays},
@@ -181,6 +182,15 @@ func (s *suite) balance() store.Counts {
 	if c.Accepted != c.Delivered+c.Superseded+c.Pending+c.Dead+c.Discarded {
 		s.Errorf("accepted %d, but delivered %d + superseded %d + pending %d + dead %d + discarded %d",
 			c.Accepted, c.Delivered, c.Superseded, c.Pending, c.Dead, c.Discarded)
+	}
+	off, err := s.Audit(ctx)
+	if err != nil {
+		s.Fatalf("audit: %v", err)
+	}
+	for target, n := range off {
+		if n != 0 {
+			s.Errorf("the audit finds %s off by %d", target, n)
+		}
 	}
 	return c
 }
@@ -399,6 +409,26 @@ func (s *suite) deadLetters() {
 	}
 	if n, err := s.ReplayDead(ctx, store.DeadFilter{ID: dead[1].ID}, late); err != nil || n != 0 {
 		s.Errorf("replayed what was discarded: %d, %v", n, err)
+	}
+}
+
+func (s *suite) oldDead() {
+	for name, state := range map[string]string{"ada": "GRANTED", "bob": "DENIED"} {
+		s.accept(update(name, state, 1))
+		s.bury(s.one(), time.Time{})
+	}
+	if n, err := s.DiscardDead(ctx, store.DeadFilter{StoppedBefore: late}); n != 0 || err != nil {
+		s.Errorf("not old yet: %d, %v", n, err)
+	}
+	if n, err := s.DiscardDead(ctx, store.DeadFilter{StoppedBefore: late.Add(1)}); n != 0 || err != nil {
+		s.Errorf("a nanosecond is less than a store keeps: %d, %v", n, err)
+	}
+	if n, err := s.DiscardDead(ctx, store.DeadFilter{StoppedBefore: late.Add(time.Second)}); n != 1 || err != nil {
+		s.Errorf("old: %d, %v", n, err)
+	}
+	dead, err := s.ListDead(ctx, store.DeadFilter{})
+	if err != nil || len(dead) != 1 || dead[0].CitizenID != "bob" || !dead[0].Withdrawal {
+		s.Errorf("left: %+v, %v", dead, err)
 	}
 }
 

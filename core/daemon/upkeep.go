@@ -1,0 +1,128 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"github.com/consentd/consentd/core/store"
+)
+
+const (
+	// lookEvery bounds how late the end of a window can be noticed: the clock may jump, and an update may
+	// bring an end that is nearer than the one waited for.
+	lookEvery = 5 * time.Second
+	// lookAt is how many citizens one commit looks at again.
+	lookAt = 256
+	// watchEvery and auditEvery are how often withdrawals are watched and the ledger is audited; an audit
+	// reads every delivery.
+	watchEvery = 5 * time.Second
+	auditEvery = 10 * time.Minute
+)
+
+// startUpkeep starts what is done by the clock: among it, looking again at citizens whenever a validity window
+// begins or ends, of which the sender says nothing.
+func (d *daemon) startUpkeep(p *plan) {
+	routes := map[string][]store.Route{}
+	for _, s := range d.Config.Sources {
+		routes[s.Name] = p.routesOf(s.Name)
+	}
+	d.repeat("clock", func(ctx context.Context) time.Duration { return d.look(ctx, routes) })
+	d.repeat("retention", d.endOldDead)
+	d.repeat("withdrawal watch", d.watchWithdrawals(map[string]bool{}))
+	d.repeat("audit", d.audit)
+}
+
+// repeat does something again and again, each time after what it returned, until the daemon stops.
+func (d *daemon) repeat(name string, do func(context.Context) time.Duration) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			select {
+			case <-time.After(do(ctx)):
+			case <-ctx.Done():
+			}
+		}
+	}()
+	d.later(name, func(context.Context) error {
+		cancel()
+		<-done
+		return nil
+	})
+}
+
+// endOldDead gives up the dead letters that were kept as long as they are to be kept.
+func (d *daemon) endOldDead(ctx context.Context) time.Duration {
+	n, err := d.store.DiscardDead(ctx, store.DeadFilter{StoppedBefore: time.Now().Add(-d.Config.DeadLetter.Retain)})
+	switch {
+	case err != nil && ctx.Err() == nil:
+		d.Log.Error("old dead letters cannot be ended", "error", err)
+	case n > 0:
+		d.Log.Warn("dead letters ended: they were older than dead_letter > retain", "count", n)
+	}
+	return time.Hour
+}
+
+// look looks at those who are due and answers how long there is nothing to look at.
+func (d *daemon) look(ctx context.Context, routes map[string][]store.Route) time.Duration {
+	n, err := d.store.Tick(ctx, time.Now(), lookAt, routes)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.Log.Error("validity windows cannot be looked at", "error", err)
+		}
+		return lookEvery
+	}
+	if n > 0 {
+		d.Log.Info("validity windows began or ended", "citizens", n)
+	}
+	if n == lookAt {
+		return 0
+	}
+	next, err := d.store.NextTick(ctx)
+	if err != nil || next.IsZero() {
+		return lookEvery
+	}
+	return min(max(time.Until(next), 0), lookEvery)
+}
+
+// watchWithdrawals warns of targets that have not confirmed a withdrawal for too long, once until that is
+// mended. late is where it remembers of which it has warned.
+func (d *daemon) watchWithdrawals(late map[string]bool) func(context.Context) time.Duration {
+	return func(ctx context.Context) time.Duration {
+		counts, err := d.store.Counts(ctx)
+		if err != nil {
+			return watchEvery
+		}
+		for target, c := range counts {
+			age := time.Since(c.OldestWithdrawal)
+			isLate := c.Withdrawals > 0 && age > d.Config.WithdrawalSLO
+			switch {
+			case isLate && !late[target]:
+				d.Log.Warn("a withdrawal is not confirmed in time", "target", target, "age", age.Round(time.Second), "withdrawals", c.Withdrawals)
+			case !isLate && late[target]:
+				d.Log.Info("every withdrawal is confirmed or in time again", "target", target)
+			}
+			late[target] = isLate
+		}
+		return watchEvery
+	}
+}
+
+// audit holds the store to law 12.
+func (d *daemon) audit(ctx context.Context) time.Duration {
+	off, err := d.store.Audit(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.Log.Error("the ledger cannot be audited", "error", err)
+		}
+		return auditEvery
+	}
+	for target, n := range off {
+		d.imbalance.WithLabelValues(target).Set(float64(n))
+		if n != 0 {
+			d.Log.Error("updates are not accounted for: accepted is not delivered + superseded + pending + dead + discarded", "target", target, "difference", n)
+		}
+	}
+	return auditEvery
+}
