@@ -121,8 +121,12 @@ func (w *writer) again(id int64, c consent.Citizen, routes []store.Route, make f
 
 // Deliveries are all deliveries of one citizen, by rule.
 func (s *Store) Deliveries(ctx context.Context, source, citizenID string) ([]store.Delivery, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT `+deliveryColumns+` FROM delivery d JOIN citizen c ON c.id = d.citizen
-		WHERE c.source = ? AND c.citizen_id = ? ORDER BY d.rule`, source, citizenID)
+	return s.deliveries(ctx, `WHERE c.source = ? AND c.citizen_id = ? ORDER BY d.rule`, source, citizenID)
+}
+
+// deliveries lists those that a condition on delivery d and citizen c chooses.
+func (s *Store) deliveries(ctx context.Context, where string, args ...any) ([]store.Delivery, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT `+deliveryColumns+` FROM delivery d JOIN citizen c ON c.id = d.citizen `+where, args...)
 	if err != nil {
 		return nil, err
 	}

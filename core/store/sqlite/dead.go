@@ -25,21 +25,7 @@ func pageLimit(n int) int {
 
 // ListDead lists dead letters in the order of their ids.
 func (s *Store) ListDead(ctx context.Context, f store.DeadFilter) ([]store.Delivery, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT `+deliveryColumns+` FROM delivery d JOIN citizen c ON c.id = d.citizen
-		WHERE `+deadWhere+` ORDER BY d.id LIMIT ?7`, append(deadArgs(f), pageLimit(f.Limit))...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []store.Delivery
-	for rows.Next() {
-		d, err := scanDelivery(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, d)
-	}
-	return all, rows.Err()
+	return s.deliveries(ctx, `WHERE `+deadWhere+` ORDER BY d.id LIMIT ?7`, append(deadArgs(f), pageLimit(f.Limit))...)
 }
 
 // ReplayDead makes the dead letters that match due now.
