@@ -59,8 +59,10 @@ func NewHandler(o Options) http.Handler {
 	api.HandleFunc("POST /v1/quarantine/{id}/replay", h.replayQuarantine)
 	api.HandleFunc("DELETE /v1/quarantine/{id}", h.discardQuarantine)
 	api.HandleFunc("GET /v1/citizens/{source}/{id}", h.showCitizen)
-	api.HandleFunc("GET /v1/citizens/{source}/{id}/receipts", h.listReceipts)
+	api.HandleFunc("GET /v1/citizens/{source}/{id}/receipts", h.citizenReceipts)
 	api.HandleFunc("POST /v1/citizens/{source}/{id}/release", h.releaseHeld)
+	api.HandleFunc("GET /v1/receipts", h.listReceipts)
+	api.HandleFunc("GET /v1/receipts/verify", h.verifyReceipts)
 	api.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
 	api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "no such page: try /v1/status, /metrics, /healthz or /readyz")

@@ -164,12 +164,23 @@ type Delivery struct {
 	SettledAt   *time.Time `json:"settled_at,omitempty"`
 }
 
-// Receipts is the answer to GET /v1/citizens/{source}/{id}/receipts, oldest first.
+// Receipts is the answer to GET /v1/citizens/{source}/{id}/receipts and to GET /v1/receipts, oldest first.
+// Next, when not zero, is the after of the page that follows.
 type Receipts struct {
 	Receipts []Receipt `json:"receipts"`
+	Next     int64     `json:"next,omitempty"`
 }
 
-// Receipt is the proof of one confirmed delivery. Digest is the SHA-256, in hex, of what was delivered.
+// Chain is the answer to GET /v1/receipts/verify. Broken is the first receipt that is not what was written.
+type Chain struct {
+	Receipts int64  `json:"receipts"`
+	Head     string `json:"head"`
+	Broken   int64  `json:"broken,omitempty"`
+	Problem  string `json:"problem,omitempty"`
+}
+
+// Receipt is the proof of one confirmed delivery. Digest is the SHA-256, in hex, of what was delivered;
+// Subject the keyed hash of who it is of; Hash chains it to the one before.
 type Receipt struct {
 	ID         int64     `json:"id"`
 	Rule       string    `json:"rule"`
@@ -184,6 +195,8 @@ type Receipt struct {
 	Plugin     string    `json:"plugin"`
 	Reference  string    `json:"reference,omitempty"`
 	Config     string    `json:"config"`
+	Subject    string    `json:"subject"`
+	Hash       string    `json:"hash"`
 }
 
 // Problem is the body of every answer that is not 2xx.

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"encoding/hex"
 	"net/http"
 	"time"
 
@@ -61,19 +60,6 @@ func permissions(s consent.State, now time.Time) []Permission {
 		})
 	}
 	return all
-}
-
-func (h *handler) listReceipts(w http.ResponseWriter, r *http.Request) {
-	receipts, err := h.Store.Receipts(r.Context(), r.PathValue("source"), r.PathValue("id"))
-	out := Receipts{Receipts: []Receipt{}}
-	for _, p := range receipts {
-		out.Receipts = append(out.Receipts, Receipt{
-			ID: p.ID, Rule: p.Rule, Target: p.Target, Version: p.Version, Withdrawal: p.Withdrawal, Outcome: p.Outcome,
-			SentAt: p.SentAt, Received: p.Received, Confirmed: p.Confirmed, Digest: hex.EncodeToString(p.Digest),
-			Plugin: p.Plugin, Reference: p.Reference, Config: p.Config,
-		})
-	}
-	h.answer(w, out, err)
 }
 
 func (h *handler) releaseHeld(w http.ResponseWriter, r *http.Request) {

@@ -107,6 +107,16 @@ func (c *Client) Receipts(ctx context.Context, source, id string) (out Receipts,
 	return out, c.do(ctx, http.MethodGet, citizenPath(source, id)+"/receipts", nil, &out)
 }
 
+// AllReceipts lists one page of all receipts.
+func (c *Client) AllReceipts(ctx context.Context, after int64) (out Receipts, err error) {
+	return out, c.do(ctx, http.MethodGet, fmt.Sprintf("/v1/receipts?after=%d", after), nil, &out)
+}
+
+// VerifyReceipts has the daemon read every receipt.
+func (c *Client) VerifyReceipts(ctx context.Context) (out Chain, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/receipts/verify", nil, &out)
+}
+
 // ReleaseHeld lets the held grants of a citizen through.
 func (c *Client) ReleaseHeld(ctx context.Context, source, id string) error {
 	var n Changed

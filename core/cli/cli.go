@@ -98,7 +98,7 @@ func (a *App) root() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(
-		a.run(), a.validate(), a.fmt(), a.explain(), a.send(), a.status(), a.dead(), a.quarantine(), a.citizen(), a.plugin(), a.version(),
+		a.run(), a.validate(), a.fmt(), a.explain(), a.send(), a.status(), a.dead(), a.quarantine(), a.citizen(), a.receipts(), a.plugin(), a.version(),
 	)
 	mistakes(root)
 	return root
@@ -169,9 +169,13 @@ type live struct {
 }
 
 func (l *live) flags(cmd *cobra.Command) {
+	l.addressFlag(cmd)
+	cmd.Flags().BoolVar(&l.json, "json", false, "print JSON")
+}
+
+func (l *live) addressFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&l.address, "address", "",
 		"admin address of the daemon: host:port, a URL, or unix:///path\n(default $CONSENTD_ADMIN_ADDR, or "+admin.DefaultAddress+")")
-	cmd.Flags().BoolVar(&l.json, "json", false, "print JSON")
 }
 
 func (l *live) client() *admin.Client {

@@ -79,6 +79,12 @@ type Store interface {
 	// Receipts are the proofs of confirmed deliveries of one citizen, oldest first.
 	Receipts(ctx context.Context, source, citizenID string) ([]Receipt, error)
 
+	// ListReceipts lists all receipts in the order of their ids, after the one given, without who they are
+	// of: Source and CitizenID are empty, Subject is set.
+	ListReceipts(ctx context.Context, after int64, limit int) ([]Receipt, error)
+	// VerifyReceipts reads every receipt and says whether each still follows from the one before.
+	VerifyReceipts(ctx context.Context) (Chain, error)
+
 	// HashKey is the secret, made with the store, under which ids are hashed for logs.
 	HashKey() []byte
 	// Ready commits nothing-changing work and says whether that was possible.
@@ -212,6 +218,10 @@ type Receipt struct {
 	Reference string
 	// Config is the hash of the configuration in force.
 	Config string
+	// Subject is the keyed hash of Source and CitizenID. It stays when the citizen is erased.
+	Subject []byte
+	// Hash chains the receipt to the one before.
+	Hash []byte
 }
 
 // Quarantined is a body that could not be understood.
@@ -237,11 +247,11 @@ type DeadFilter struct {
 	// StoppedBefore chooses those whose last attempt was before, and leaves withdrawals alone: age ends none.
 	StoppedBefore time.Time
 	ID            int64
-	Target    string
-	Reason    string
-	CitizenID string
-	After     int64
-	Limit     int
+	Target        string
+	Reason        string
+	CitizenID     string
+	After         int64
+	Limit         int
 }
 
 // Counts is how the deliveries of one target stand. Accepted, Delivered and Superseded count updates, one

@@ -210,7 +210,9 @@ func TestLateWithdrawalIsSaid(t *testing.T) {
 	i := configure(t, "withdrawal_slo = \"1s\"\n"+apiKeySource+s.config("sink", ""))
 	i.start()
 	i.accept(update("ada", "DENIED", 1))
-	eventually(t, "a warning", func() bool { return strings.Contains(i.log.String(), "a withdrawal is not confirmed in time: target=sink") })
+	eventually(t, "a warning", func() bool {
+		return strings.Contains(i.log.String(), "a withdrawal is not confirmed in time: target=sink")
+	})
 	if got := i.target("sink"); got.Withdrawals != 1 || got.OldestWithdrawal == nil {
 		t.Errorf("status: %+v", got)
 	}

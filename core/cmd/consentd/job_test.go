@@ -266,6 +266,12 @@ func TestHeldGrant(t *testing.T) {
 	if out, code := i.run("citizen", "receipts", "ada"); code != 0 || strings.Count(out, "delivered") != 3 && strings.Count(out, "delivered") != 2 {
 		t.Errorf("citizen receipts: exit code %d\n%s", code, out)
 	}
+	if out, code := i.run("receipts", "verify"); code != 0 || !strings.Contains(out, "all as they were written") {
+		t.Errorf("receipts verify: exit code %d\n%s", code, out)
+	}
+	if out, code := i.run("receipts", "export"); code != 0 || strings.Count(out, "\n") < 2 || strings.Contains(out, "ada") {
+		t.Errorf("receipts export: exit code %d\n%s", code, out)
+	}
 	if out, code := i.run("citizen", "show", "nobody"); code != 1 {
 		t.Errorf("citizen show nobody: exit code %d\n%s", code, out)
 	}

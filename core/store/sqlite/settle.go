@@ -37,11 +37,10 @@ func (w *writer) settle(st store.Settlement) error {
 		return err
 	}
 	w.changed[c.Target] = true
-	if r := st.Receipt; r != nil {
-		return w.exec(w.stmts.insertReceipt, c.Citizen, r.Rule, r.Target, r.Version, micros(r.SentAt), micros(r.Received),
-			micros(r.Confirmed), r.Withdrawal, r.Outcome, r.Digest, r.Plugin, r.Reference, r.Config)
+	if st.Receipt == nil {
+		return nil
 	}
-	return nil
+	return w.receipt(c.Citizen, *st.Receipt)
 }
 
 // settleAs settles the delivery if its desired version is the one claimed and it stands as given.

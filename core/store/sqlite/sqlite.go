@@ -110,7 +110,7 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 	if s.ledger, err = readLedger(ctx, db); err != nil {
 		return nil, err
 	}
-	w, err := newWriter(ctx, db)
+	w, err := newWriter(ctx, db, s.key)
 	if err != nil {
 		return nil, err
 	}

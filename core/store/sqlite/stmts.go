@@ -98,8 +98,8 @@ func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
 				settled_at = ?, outcome = ?
 			WHERE id = ?`},
 		{&s.insertReceipt, `INSERT INTO receipt
-			(citizen, rule, target, version, sent_at, received, confirmed, withdrawal, outcome, digest, plugin, reference, config)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+			(id, citizen, rule, target, version, sent_at, received, confirmed, withdrawal, outcome, digest, plugin, reference, config,
+			subject, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&s.insertQuarantine, `INSERT INTO quarantine (source, received, reason, digest, body) VALUES (?, ?, ?, ?, ?)
 			ON CONFLICT DO NOTHING`},
 	}

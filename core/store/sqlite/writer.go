@@ -49,20 +49,25 @@ func (p *poison) set(err error) {
 type writer struct {
 	conn  *sql.Conn
 	stmts writeStmts
-	// version is the newest given out.
+	key   []byte // HashKey
+	// version is the newest given out, head the end of the chain of receipts.
 	version int64
+	head    head
 	// What the group under way changes; dropped when it is rolled back.
 	ledger  ledger
 	changed map[string]bool
 	states  map[int64]cachedState
 }
 
-func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
+func newWriter(ctx context.Context, db *sql.DB, key []byte) (*writer, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: conn}
+	w := &writer{conn: conn, key: key}
+	if w.head, err = readHead(ctx, conn); err != nil {
+		return nil, err
+	}
 	if err := w.stmts.prepare(ctx, conn); err != nil {
 		return nil, err
 	}
@@ -155,7 +160,7 @@ func (s *Store) commit(w *writer, group []*request, answers []error) error {
 		return s.poison.err
 	default:
 	}
-	version := w.version
+	version, head := w.version, w.head
 	w.ledger, w.changed, w.states = ledger{}, map[string]bool{}, map[int64]cachedState{}
 	err := w.exec(w.stmts.begin)
 	for i := 0; err == nil && i < len(group); i++ {
@@ -165,14 +170,14 @@ func (s *Store) commit(w *writer, group []*request, answers []error) error {
 		}
 	}
 	if err == nil {
-		err = w.flush(version)
+		err = w.flush(version, head)
 	}
 	if err != nil {
-		w.version = version
+		w.version, w.head = version, head
 		return s.rollback(w, err)
 	}
 	if err := w.exec(w.stmts.commit); err != nil {
-		w.version = version
+		w.version, w.head = version, head
 		if code(err) == sqlite3.SQLITE_FULL {
 			return s.rollback(w, err)
 		}
@@ -216,8 +221,13 @@ func (s *Store) committed(w *writer) {
 }
 
 // flush writes what the group gathered in memory.
-func (w *writer) flush(before int64) error {
-	if w.version != before {
+func (w *writer) flush(version int64, head head) error {
+	if w.head.receipts != head.receipts {
+		if err := w.exec(w.stmts.putMeta, "receipts", w.head.value()); err != nil {
+			return err
+		}
+	}
+	if w.version != version {
 		value := binary.BigEndian.AppendUint64(nil, uint64(w.version))
 		if err := w.exec(w.stmts.putMeta, "version", value); err != nil {
 			return err

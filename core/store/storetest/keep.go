@@ -194,3 +194,47 @@ func (s *suite) changed() {
 		s.Fatal("no hint after a settlement")
 	}
 }
+
+func (s *suite) receiptsChained() {
+	for minute := range 5 {
+		s.accept(update("ada", []string{"GRANTED", "DENIED"}[minute%2], minute))
+		s.settled(s.one())
+		s.reopen()
+	}
+	chain, err := s.VerifyReceipts(ctx)
+	if err != nil || chain.Broken != 0 || chain.Receipts != 5 || len(chain.Head) != 32 {
+		s.Fatalf("chain %+v, %v", chain, err)
+	}
+	all, err := s.ListReceipts(ctx, 0, 10)
+	if err != nil || len(all) != 5 {
+		s.Fatalf("%d receipts, %v", len(all), err)
+	}
+	for i, r := range all {
+		if r.CitizenID != "" || string(r.Subject) != string(store.Subject(s.HashKey(), source, "ada")) {
+			s.Errorf("receipt %d says who it is of, or not who: %+v", i, r)
+		}
+	}
+	// Whoever changes, removes or cuts is found.
+	for name, tamper := range map[string]func([]store.Receipt) []store.Receipt{
+		"changed":    func(r []store.Receipt) []store.Receipt { r[2].Outcome = "unchanged"; return r },
+		"of another": func(r []store.Receipt) []store.Receipt { r[0].Subject = []byte("somebody else's"); return r },
+		"removed":    func(r []store.Receipt) []store.Receipt { return slices.Delete(r, 1, 2) },
+		"cut":        func(r []store.Receipt) []store.Receipt { return r[:4] },
+		"changed, hashed": func(r []store.Receipt) []store.Receipt {
+			r[1].Target = "x"
+			r[1].Hash = r[1].Chained(r[0].Hash)
+			return r
+		},
+	} {
+		var c store.Chain
+		for _, r := range tamper(slices.Clone(all)) {
+			if !c.Add(r) {
+				break
+			}
+		}
+		c.End(chain.Receipts, chain.Head)
+		if c.Broken == 0 || c.Problem == "" {
+			s.Errorf("%s: not found", name)
+		}
+	}
+}

@@ -37,6 +37,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"LapsedPermissionStays", (*suite).lapsedStays},
 		{"WindowsBeginAndEnd", (*suite).windows},
 		{"HeldGrant", (*suite).held},
+		{"ReceiptsAreChained", (*suite).receiptsChained},
 		{"Quarantine", (*suite).quarantine},
 		{"SurvivesReopening", (*suite).survivesReopening},
 		{"PendingIsDistrustedAfterReopening", (*suite).distrust},

@@ -66,7 +66,7 @@ CREATE TABLE ledger (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE receipt (
-	id         INTEGER PRIMARY KEY AUTOINCREMENT,
+	id         INTEGER PRIMARY KEY, -- 1, 2, 3, without gaps
 	citizen    INTEGER NOT NULL,
 	rule       TEXT NOT NULL,
 	target     TEXT NOT NULL,
@@ -79,7 +79,9 @@ CREATE TABLE receipt (
 	digest     BLOB NOT NULL,
 	plugin     TEXT NOT NULL,
 	reference  TEXT NOT NULL,
-	config     TEXT NOT NULL
+	config     TEXT NOT NULL,
+	subject    BLOB NOT NULL, -- keyed hash of who it is of
+	hash       BLOB NOT NULL  -- chains it to the one before
 ) STRICT;
 
 CREATE INDEX receipt_citizen ON receipt (citizen);

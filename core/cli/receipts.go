@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *App) receipts() *cobra.Command {
+	return group("receipts", "Verify and export the proofs of confirmed deliveries", a.receiptsVerify(), a.receiptsExport())
+}
+
+func (a *App) receiptsVerify() *cobra.Command {
+	var l live
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Find out whether a receipt was changed or removed",
+		Long: "Read every receipt and check that each follows from the one before. Keep the number and the head that this prints\n" +
+			"somewhere else: with them, nobody who can write to the store can take receipts from its end unnoticed.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := l.client().VerifyReceipts(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if l.json {
+				err = printJSON(a.Stdout, c)
+			} else if c.Broken == 0 {
+				fmt.Fprintf(a.Stdout, "%d receipts, all as they were written\nhead %s\n", c.Receipts, c.Head)
+			}
+			if c.Broken != 0 {
+				return errors.Join(err, fmt.Errorf("receipt %d: %s; the %d before it are as they were written", c.Broken, c.Problem, c.Receipts))
+			}
+			return err
+		},
+	}
+	l.flags(cmd)
+	return cmd
+}
+
+func (a *App) receiptsExport() *cobra.Command {
+	var l live
+	var after int64
+	cmd := &cobra.Command{
+		Use: "export", Short: "Print all receipts, one JSON object a line, oldest first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			lines := json.NewEncoder(a.Stdout)
+			for {
+				page, err := l.client().AllReceipts(cmd.Context(), after)
+				if err != nil {
+					return err
+				}
+				for _, r := range page.Receipts {
+					if err := lines.Encode(r); err != nil {
+						return err
+					}
+				}
+				if after = page.Next; after == 0 {
+					return nil
+				}
+			}
+		},
+	}
+	l.addressFlag(cmd)
+	cmd.Flags().Int64Var(&after, "after", 0, "only those with a larger id")
+	return cmd
+}

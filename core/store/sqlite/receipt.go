@@ -1,0 +1,103 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+
+	"github.com/consentd/consentd/core/store"
+)
+
+// head is where the chain of receipts ends: how many there are, and the hash of the last.
+type head struct {
+	receipts int64
+	hash     []byte
+}
+
+func readHead(ctx context.Context, db interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}) (h head, err error) {
+	var value []byte
+	err = db.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'receipts'`).Scan(&value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return h, nil
+	}
+	if err != nil {
+		return h, err
+	}
+	return head{int64(binary.BigEndian.Uint64(value)), value[8:]}, nil
+}
+
+func (h head) value() []byte {
+	return append(binary.BigEndian.AppendUint64(nil, uint64(h.receipts)), h.hash...)
+}
+
+// receipt writes one at the end of the chain.
+func (w *writer) receipt(citizen int64, r store.Receipt) error {
+	r.Subject = store.Subject(w.key, r.Source, r.CitizenID)
+	w.head = head{w.head.receipts + 1, r.Chained(w.head.hash)}
+	return w.exec(w.stmts.insertReceipt, w.head.receipts, citizen, r.Rule, r.Target, r.Version, micros(r.SentAt), micros(r.Received),
+		micros(r.Confirmed), r.Withdrawal, r.Outcome, r.Digest, r.Plugin, r.Reference, r.Config, r.Subject, w.head.hash)
+}
+
+const receiptColumns = `r.id, r.rule, r.target, r.version, r.sent_at, r.received, r.confirmed, r.withdrawal, r.outcome, r.digest,
+	r.plugin, r.reference, r.config, r.subject, r.hash`
+
+func scanReceipt(rows *sql.Rows) (store.Receipt, error) {
+	var r store.Receipt
+	var sentAt, received, confirmed int64
+	err := rows.Scan(&r.ID, &r.Rule, &r.Target, &r.Version, &sentAt, &received, &confirmed, &r.Withdrawal, &r.Outcome, &r.Digest,
+		&r.Plugin, &r.Reference, &r.Config, &r.Subject, &r.Hash)
+	r.SentAt, r.Received, r.Confirmed = instant(sentAt), instant(received), instant(confirmed)
+	return r, err
+}
+
+func (s *Store) receipts(ctx context.Context, visit func(store.Receipt) bool, where string, args ...any) error {
+	rows, err := s.db.QueryContext(ctx, `SELECT `+receiptColumns+` FROM receipt r `+where, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		r, err := scanReceipt(rows)
+		if err != nil {
+			return err
+		}
+		if !visit(r) {
+			return nil
+		}
+	}
+	return rows.Err()
+}
+
+// Receipts are the proofs of confirmed deliveries of one citizen, oldest first.
+func (s *Store) Receipts(ctx context.Context, source, citizenID string) (all []store.Receipt, err error) {
+	return all, s.receipts(ctx, func(r store.Receipt) bool {
+		r.Source, r.CitizenID = source, citizenID
+		all = append(all, r)
+		return true
+	}, `JOIN citizen c ON c.id = r.citizen WHERE c.source = ? AND c.citizen_id = ? ORDER BY r.id`, source, citizenID)
+}
+
+// ListReceipts lists all receipts in the order of their ids.
+func (s *Store) ListReceipts(ctx context.Context, after int64, limit int) (all []store.Receipt, err error) {
+	return all, s.receipts(ctx, func(r store.Receipt) bool {
+		all = append(all, r)
+		return true
+	}, `WHERE r.id > ? ORDER BY r.id LIMIT ?`, after, limit)
+}
+
+// VerifyReceipts reads every receipt. The end of the chain is read first: what is added meanwhile does not
+// count.
+func (s *Store) VerifyReceipts(ctx context.Context) (chain store.Chain, err error) {
+	end, err := readHead(ctx, s.db)
+	if err != nil {
+		return chain, err
+	}
+	err = s.receipts(ctx, func(r store.Receipt) bool { return chain.Add(r) }, `WHERE r.id <= ? ORDER BY r.id`, end.receipts)
+	if err == nil {
+		chain.End(end.receipts, end.hash)
+	}
+	return chain, err
+}
