@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -205,10 +206,17 @@ func (d *daemon) startTargets(ctx context.Context, p *plan) (hcl.Diagnostics, er
 			Retry:          t.Retry,
 			DeadRetryEvery: d.Config.DeadLetter.RetryEvery,
 			ConfigHash:     d.Config.Hash,
+			Identity:       identity(t),
 		}, d.store, metrics, d.Log.Named("dispatch"))
 		d.targets = append(d.targets, &target{t, process, group})
 	}
 	return diags, nil
+}
+
+// identity is the same as long as a target's type and config block are.
+func identity(t config.Target) []byte {
+	sum := sha256.Sum256(append([]byte(t.Type+"\x00"), t.Fields...))
+	return sum[:]
 }
 
 // stopTargets lets the calls in flight end and closes the plugins, all at once.

@@ -21,7 +21,8 @@ import (
 type rendering struct {
 	claim   store.Claimed
 	records []sdk.Record
-	digest  []byte
+	// content is the digest of the records, digest that of the records at this very target.
+	content, digest []byte
 	// outcome is the worst of the records' outcomes once they are in.
 	outcome sdk.Outcome
 	// ruleErr is set when the rule could not be evaluated, retired when there is no such rule any more.
@@ -80,17 +81,19 @@ func (g *Group) render(c store.Claimed, now time.Time) (r *rendering) {
 		r.ruleErr = err
 		return r
 	}
-	digest := sha256.New()
+	content := sha256.New()
 	seen := map[string]bool{}
 	for _, f := range fields {
-		digest.Write(binary.BigEndian.AppendUint64(nil, uint64(len(f))))
-		digest.Write(f)
+		content.Write(binary.BigEndian.AppendUint64(nil, uint64(len(f))))
+		content.Write(f)
 		if id := g.recordID(c, f); !seen[id] {
 			seen[id] = true
 			r.records = append(r.records, sdk.Record{ID: id, Withdrawal: c.Withdrawal, Fields: f})
 		}
 	}
-	r.digest = digest.Sum(nil)
+	r.content = content.Sum(nil)
+	digest := sha256.Sum256(append(r.content[:len(r.content):len(r.content)], g.target.Identity...))
+	r.digest = digest[:]
 	return r
 }
 

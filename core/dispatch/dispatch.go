@@ -39,6 +39,9 @@ type Target struct {
 	DeadRetryEvery time.Duration
 	// ConfigHash names the configuration in receipts.
 	ConfigHash string
+	// Identity changes when the target becomes another system, say another account or list. What the system
+	// before was given says nothing of what this one holds.
+	Identity []byte
 }
 
 // Group is the workers of one target. When more than one call may be in flight, the last free one is kept

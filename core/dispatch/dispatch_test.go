@@ -253,6 +253,15 @@ func TestDeliver(t *testing.T) {
 			t.Errorf("delivery %+v", d)
 		}
 	})
+	run(t, "an equal record goes to a target that became another system", nil, func(t *testing.T, w *world) {
+		w.accept("ada", "GRANTED")
+		w.settle()
+		w.group.Drain(context.Background())
+		w.target.Identity = []byte("another list")
+		w.start()
+		w.accept("ada", "GRANTED")
+		w.expect("ada GRANTED", "ada GRANTED")
+	})
 	run(t, "a rule that says nothing makes no call", func(target *Target) {
 		target.Rules["newsletter"] = compile(t, strings.Replace(ruleText, "record", "when = permission.email.known\n  record", 1))
 	}, func(t *testing.T, w *world) {

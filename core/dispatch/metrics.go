@@ -19,7 +19,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "consentd_deliveries_total",
-			Help: "Settled attempts by outcome; dead counts deliveries that stopped.",
+			Help: "Settled attempts by outcome; dead and discarded count deliveries that ended without one.",
 		}, []string{"target", "outcome"}),
 		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "consentd_plugin_call_seconds",

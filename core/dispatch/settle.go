@@ -103,7 +103,7 @@ func (g *Group) receipt(r *rendering, now time.Time) *store.Receipt {
 	return &store.Receipt{
 		Source: c.Source, CitizenID: c.CitizenID, Rule: c.Rule, Target: c.Target,
 		Version: c.Desired, SentAt: c.SentAt, Received: c.Received, Confirmed: now,
-		Withdrawal: c.Withdrawal, Outcome: r.outcome.Kind.String(), Digest: r.digest,
+		Withdrawal: c.Withdrawal, Outcome: r.outcome.Kind.String(), Digest: r.content,
 		Plugin: g.target.Plugin, Reference: r.outcome.Reference, Config: g.target.ConfigHash,
 	}
 }
@@ -112,8 +112,8 @@ func (g *Group) receipt(r *rendering, now time.Time) *store.Receipt {
 func (g *Group) report(s *store.Settlement) {
 	c := s.Claim
 	outcome := s.Outcome
-	if s.Status == store.Dead {
-		outcome = "dead"
+	if s.Status == store.Dead || s.Status == store.Discarded {
+		outcome = s.Status.String()
 	}
 	g.metrics.delivery(g.target.Name, outcome)
 	switch s.Status {

@@ -55,19 +55,24 @@ func (s *Store) claim(ctx context.Context, target string, now time.Time, limit i
 		if empty[lane] {
 			continue
 		}
-		// At most len(claimed) citizens of those found are taken already, each with at most one delivery a
-		// rule; the loop in the dispatcher comes again if that was not enough.
-		found, err := s.findDue(ctx, target, lane, now, limit-len(chosen)+len(claimed))
-		if err != nil {
-			for _, d := range chosen {
-				delete(claimed, d.citizen)
+		// Citizens that are taken already may stand before those who are not, with a delivery for each rule:
+		// look further until there are enough, or no more.
+		for n := limit - len(chosen) + len(claimed); ; n *= 2 {
+			found, err := s.findDue(ctx, target, lane, now, n)
+			if err != nil {
+				for _, d := range chosen {
+					delete(claimed, d.citizen)
+				}
+				return nil, err
 			}
-			return nil, err
-		}
-		for _, d := range found {
-			if len(chosen) < limit && !claimed[d.citizen] {
-				claimed[d.citizen] = true
-				chosen = append(chosen, d)
+			for _, d := range found {
+				if len(chosen) < limit && !claimed[d.citizen] {
+					claimed[d.citizen] = true
+					chosen = append(chosen, d)
+				}
+			}
+			if len(chosen) == limit || len(found) < n {
+				break
 			}
 		}
 	}

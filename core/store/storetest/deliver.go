@@ -19,6 +19,12 @@ func (s *suite) oneInFlight() {
 	if c, err := s.Claim(ctx, "other", late, 10, false); err != nil || len(c) != 1 {
 		s.Errorf("another target waits: %d, %v", len(c), err)
 	}
+	s.accept(update("bob", "GRANTED", 1))
+	if behind := s.claim(1); len(behind) != 1 || behind[0].CitizenID != "bob" {
+		s.Error("those in flight hide who is due behind them")
+	} else {
+		s.settled(behind[0])
+	}
 	s.settled(first)
 	second := s.one()
 	if second.Rule == first.Rule {
