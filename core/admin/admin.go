@@ -16,6 +16,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -39,8 +40,8 @@ type Options struct {
 	Replay func(ctx context.Context, q store.Quarantined) (status string, err error)
 	// Release lets the held grants of a citizen through.
 	Release func(ctx context.Context, source, citizenID string) error
-	// Draining is whether the daemon is about to end.
-	Draining func() bool
+	// Serving is whether the daemon takes updates: it has started and is not about to end.
+	Serving func() bool
 }
 
 // readyTimeout bounds how long /readyz waits for a commit.
@@ -78,8 +79,12 @@ func NewHandler(o Options) http.Handler {
 
 type handler struct{ Options }
 
-// checkHost refuses what a browser was tricked into sending to a name that resolves to this machine.
+// checkHost refuses what a browser was tricked into sending to a name that resolves to this machine. Where a
+// token is asked for that is harmless, and the name may be any.
 func (h *handler) checkHost(next http.Handler) http.Handler {
+	if h.Admin.Token != "" {
+		return next
+	}
 	configured, _, _ := net.SplitHostPort(h.Admin.Address)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.Host)
@@ -120,8 +125,8 @@ func (h *handler) healthz(w http.ResponseWriter, _ *http.Request) {
 func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
-	if h.Draining() {
-		problem(w, http.StatusServiceUnavailable, "draining")
+	if !h.Serving() {
+		problem(w, http.StatusServiceUnavailable, "starting or draining")
 		return
 	}
 	if err := h.Store.Ready(ctx); err != nil {
@@ -152,8 +157,9 @@ func (h *handler) listDead(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	dead, err := h.Store.ListDead(r.Context(), store.DeadFilter{
-		ID: id, Target: q.Get("target"), Reason: q.Get("reason"), CitizenID: q.Get("citizen"), After: after, Limit: limit,
+		ID: id, Target: q.Get("target"), Reason: q.Get("reason"), CitizenID: q.Get("citizen"), After: after, Limit: limit + 1,
 	})
+	dead, more := cut(dead, limit)
 	out := DeadPage{Dead: []DeadLetter{}}
 	for _, d := range dead {
 		out.Dead = append(out.Dead, DeadLetter{
@@ -161,7 +167,7 @@ func (h *handler) listDead(w http.ResponseWriter, r *http.Request) {
 			Reason: d.Reason, Error: d.Error, Attempts: d.Attempts, Since: d.Since, StoppedAt: d.SettledAt, NextRetry: When(d.NextAttempt),
 		})
 	}
-	if len(dead) == limit {
+	if more {
 		out.Next = dead[len(dead)-1].ID
 	}
 	h.answer(w, out, err)
@@ -202,12 +208,13 @@ func (h *handler) listQuarantine(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	all, err := h.Store.ListQuarantine(r.Context(), store.QuarantineFilter{Source: r.URL.Query().Get("source"), After: after, Limit: limit})
+	all, err := h.Store.ListQuarantine(r.Context(), store.QuarantineFilter{Source: r.URL.Query().Get("source"), After: after, Limit: limit + 1})
+	all, more := cut(all, limit)
 	out := QuarantinePage{Quarantined: []Quarantined{}}
 	for _, q := range all {
 		out.Quarantined = append(out.Quarantined, Quarantined(q))
 	}
-	if len(all) == limit {
+	if more {
 		out.Next = all[len(all)-1].ID
 	}
 	h.answer(w, out, err)
@@ -249,12 +256,17 @@ func (h *handler) replayQuarantine(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusUnprocessableEntity, "still not understood: "+err.Error())
 		return
 	}
+	h.Log.Info("quarantined body replayed", "id", q.ID, "source", q.Source, "status", status)
 	h.answer(w, Replayed{status}, h.Store.DiscardQuarantine(r.Context(), q.ID))
 }
 
 func (h *handler) discardQuarantine(w http.ResponseWriter, r *http.Request) {
 	if q, ok := h.quarantined(w, r); ok {
-		h.answer(w, Changed{1}, h.Store.DiscardQuarantine(r.Context(), q.ID))
+		err := h.Store.DiscardQuarantine(r.Context(), q.ID)
+		if err == nil {
+			h.Log.Info("quarantined body discarded", "id", q.ID, "source", q.Source)
+		}
+		h.answer(w, Changed{1}, err)
 	}
 }
 
@@ -271,6 +283,14 @@ func paging(r *http.Request) (after int64, limit int, err error) {
 		n = page
 	}
 	return after, int(n), nil
+}
+
+// cut takes a page from one entry more than it holds, and says whether that was there.
+func cut[T any](all []T, limit int) ([]T, bool) {
+	if len(all) > limit {
+		return all[:limit], true
+	}
+	return all, false
 }
 
 func number(s string) (int64, error) {
@@ -318,13 +338,22 @@ func Listen(address string) (net.Listener, error) {
 	if !isUnix {
 		return net.Listen("tcp", address)
 	}
-	// A socket that nobody answers on is left over from a daemon that was killed.
-	if conn, err := net.Dial("unix", path); err == nil {
-		conn.Close()
-		return nil, fmt.Errorf("listen on %s: another process answers there", path)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	// A socket that nobody answers on is left over from a daemon that was killed. Nothing else is removed.
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&fs.ModeSocket == 0 {
+			return nil, fmt.Errorf("listen on %s: there is something else than a socket; name another path", path)
+		}
+		conn, err := net.Dial("unix", path)
+		if err == nil {
+			conn.Close()
+			return nil, fmt.Errorf("listen on %s: another process answers there", path)
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("listen on %s: %w", path, err)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
 	}
 	l, err := net.Listen("unix", path)
 	if err != nil {

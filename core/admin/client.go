@@ -22,25 +22,58 @@ const DefaultAddress = "127.0.0.1:8485"
 // ErrNotRunning is wrapped when nothing answers at the admin address.
 var ErrNotRunning = errors.New("no consentd answers")
 
+// ErrAddress is wrapped when what should be the admin address is none.
+var ErrAddress = errors.New("no admin address")
+
 // Client speaks the JSON API.
 type Client struct {
 	base, token string
-	http        *http.Client
+	// place is the address for people, err what is wrong with it.
+	place string
+	err   error
+	http  *http.Client
 }
 
 // NewClient makes a client of the daemon at address: host:port, an http or https URL, or unix:///path. The
-// token may be empty.
+// token may be empty. With another address, every call fails with ErrAddress.
 func NewClient(address, token string) *Client {
-	c := &Client{base: address, token: token, http: &http.Client{Timeout: time.Minute}}
+	c := &Client{base: address, place: address, token: token, http: &http.Client{Timeout: time.Minute}}
 	if path, isUnix := strings.CutPrefix(address, "unix://"); isUnix {
 		c.base = "http://localhost"
 		c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		}}
-	} else if !strings.Contains(address, "://") {
+		if !strings.HasPrefix(path, "/") {
+			c.err = notAddress(address)
+		}
+		return c
+	}
+	if !strings.Contains(address, "://") {
 		c.base = "http://" + address
+		c.place = c.base
+	}
+	if !speakable(c.base) || c.base != address && !hasPort(address) {
+		c.err = notAddress(address)
 	}
 	return c
+}
+
+func speakable(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+}
+
+func hasPort(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
+func notAddress(address string) error {
+	return fmt.Errorf("%q is %w: write host:port, such as %s, an http or https URL, or a socket, such as unix:///run/consentd/admin.sock", address, ErrAddress, DefaultAddress)
 }
 
 // Status asks how the daemon stands.
@@ -128,6 +161,9 @@ func citizenPath(source, id string) string {
 }
 
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	if c.err != nil {
+		return c.err
+	}
 	var body io.Reader
 	if in != nil {
 		data, err := json.Marshal(in)
@@ -146,7 +182,7 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	}
 	res, err := c.http.Do(req)
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) {
-		return fmt.Errorf("%w at %s: start it with `consentd run`, or name its admin address with --address or CONSENTD_ADMIN_ADDR", ErrNotRunning, c.base)
+		return fmt.Errorf("%w at %s: start it with `consentd run`, or name its admin address with --address or CONSENTD_ADMIN_ADDR", ErrNotRunning, c.place)
 	}
 	if err != nil {
 		return err
@@ -159,7 +195,7 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	if res.StatusCode/100 != 2 {
 		var p Problem
 		if json.Unmarshal(data, &p) != nil || p.Error == "" {
-			return fmt.Errorf("%s answered %s, which no consentd does", c.base, res.Status)
+			return fmt.Errorf("%s answered %s, which no consentd does", c.place, res.Status)
 		}
 		return errors.New(p.Error)
 	}

@@ -9,7 +9,7 @@ import (
 
 func (h *handler) citizenReceipts(w http.ResponseWriter, r *http.Request) {
 	receipts, err := h.Store.Receipts(r.Context(), r.PathValue("source"), r.PathValue("id"))
-	h.answer(w, receiptPage(receipts, 0), err)
+	h.answer(w, receiptPage(receipts), err)
 }
 
 func (h *handler) listReceipts(w http.ResponseWriter, r *http.Request) {
@@ -18,11 +18,16 @@ func (h *handler) listReceipts(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	receipts, err := h.Store.ListReceipts(r.Context(), after, limit)
-	h.answer(w, receiptPage(receipts, limit), err)
+	receipts, err := h.Store.ListReceipts(r.Context(), after, limit+1)
+	receipts, more := cut(receipts, limit)
+	out := receiptPage(receipts)
+	if more {
+		out.Next = receipts[len(receipts)-1].ID
+	}
+	h.answer(w, out, err)
 }
 
-func receiptPage(receipts []store.Receipt, limit int) Receipts {
+func receiptPage(receipts []store.Receipt) Receipts {
 	out := Receipts{Receipts: []Receipt{}}
 	for _, p := range receipts {
 		out.Receipts = append(out.Receipts, Receipt{
@@ -31,9 +36,6 @@ func receiptPage(receipts []store.Receipt, limit int) Receipts {
 			Plugin: p.Plugin, Reference: p.Reference, Config: p.Config,
 			Subject: hex.EncodeToString(p.Subject), Hash: hex.EncodeToString(p.Hash),
 		})
-	}
-	if limit > 0 && len(receipts) == limit {
-		out.Next = receipts[len(receipts)-1].ID
 	}
 	return out
 }

@@ -13,7 +13,8 @@ const MaxSkew = 5 * time.Minute
 // Citizen is what is known of one citizen: the newest state, and what the next update is compared with.
 type Citizen struct {
 	// SentAt and Evidence, with the order of arrival, are the version. SentAt is as the sender wrote it;
-	// where it wrote none it is the evidence.
+	// where it wrote none it is the evidence. Neither is from the future: the time of receipt stands for one
+	// that was.
 	SentAt   time.Time
 	Evidence time.Time
 	// Proven is the newest sentAt that may be believed: not that of an update from the future, nor of one
@@ -75,6 +76,9 @@ func (u Update) regresses(current Citizen) bool {
 		sent.After(current.SentAt) && truncate(u.State.Evidence()).Before(current.Evidence)
 }
 
+// future is whether an instant that the sender names is later than its clock can be.
+func future(at, received time.Time) bool { return at.After(received.Add(MaxSkew)) }
+
 // Apply says what an update does to what is known of its citizen; current is nil for a new one. It is
 // pure: the clock is the update's time of receipt.
 //
@@ -91,8 +95,13 @@ func Apply(current *Citizen, u Update) (Applied, error) {
 	if u.State.SentAt.IsZero() {
 		next.SentAt = next.Evidence
 	}
-	if !next.SentAt.After(next.Received.Add(MaxSkew)) {
-		next.Proven = next.SentAt
+	next.Proven = next.SentAt
+	if future(next.SentAt, next.Received) {
+		// It cannot be true. What was sent after this came in is later for certain.
+		next.SentAt, next.Proven = next.Received, time.Time{}
+	}
+	if future(next.Evidence, next.Received) {
+		next.Evidence = next.Received
 	}
 	if current == nil {
 		a := standing(next, u.State, "")
@@ -111,7 +120,7 @@ func Apply(current *Citizen, u Update) (Applied, error) {
 		}
 		if u.Type == ConsentReceipts {
 			changed := false
-			if state, changed = merge(known, current.SentAt, u.State, next.SentAt); !changed {
+			if state, changed = merge(known, current.SentAt, u.State, next.SentAt, next.Received); !changed {
 				return Applied{Verdict: Superseded}, nil
 			}
 			next.SentAt, next.Proven = later(current.SentAt, next.SentAt), later(current.Proven, next.Proven)
@@ -255,20 +264,15 @@ func older(next, current Citizen) bool {
 
 // merge brings a partial state into the known one, entry by entry. The newer obtainedAt wins, as it does
 // within the sender (docs-cpm.dataguard.com/docs/transactions), then the newer recordedAt, then, at a
-// draw, what arrived last.
-func merge(known State, knownSent time.Time, partial State, partialSent time.Time) (merged State, changed bool) {
-	merged = known
-	merged.Permissions = slices.Clone(known.Permissions)
-	merged.Preferences = slices.Clone(known.Preferences)
+// draw, what arrived last. What bears no time of its own is from when its message was sent.
+func merge(known State, knownSent time.Time, partial State, partialSent, now time.Time) (merged State, changed bool) {
+	merged, partial = dated(known, knownSent, now), dated(partial, partialSent, now)
 	for _, p := range partial.Permissions {
 		i := slices.IndexFunc(merged.Permissions, func(k Permission) bool { return k.Key() == p.Key() })
 		switch {
 		case i < 0:
 			merged.Permissions = append(merged.Permissions, p)
-		case obtained(p, partialSent).Compare(obtained(merged.Permissions[i], knownSent)) < 0,
-			obtained(p, partialSent).Equal(obtained(merged.Permissions[i], knownSent)) && p.RecordedAt.Before(merged.Permissions[i].RecordedAt):
-			continue
-		case merged.Permissions[i] == p:
+		case p.isOlder(merged.Permissions[i], now), merged.Permissions[i] == p:
 			continue
 		default:
 			merged.Permissions[i] = p
@@ -300,14 +304,39 @@ func merge(known State, knownSent time.Time, partial State, partialSent time.Tim
 	return merged, changed
 }
 
-func obtained(p Permission, sent time.Time) time.Time {
-	switch {
-	case !p.ObtainedAt.IsZero():
-		return p.ObtainedAt
-	case !p.RecordedAt.IsZero():
-		return p.RecordedAt
+// dated is a copy of a state in which every entry bears a time that can be true.
+func dated(s State, sent, now time.Time) State {
+	s.Permissions, s.Preferences = slices.Clone(s.Permissions), slices.Clone(s.Preferences)
+	for i := range s.Permissions {
+		if p := &s.Permissions[i]; p.obtained(now).IsZero() {
+			p.RecordedAt = sent
+		}
 	}
-	return sent
+	for i := range s.Preferences {
+		if p := &s.Preferences[i]; p.UpdatedAt.IsZero() || future(p.UpdatedAt, now) {
+			p.UpdatedAt = sent
+		}
+	}
+	return s
+}
+
+// isOlder is whether p was obtained, or else recorded, before other.
+func (p Permission) isOlder(other Permission, now time.Time) bool {
+	if c := p.obtained(now).Compare(other.obtained(now)); c != 0 {
+		return c < 0
+	}
+	return p.RecordedAt.Before(other.RecordedAt) && !future(other.RecordedAt, now)
+}
+
+// obtained is when the permission was collected, as far as that can be true; recordedAt stands for one
+// that is missing or from the future.
+func (p Permission) obtained(now time.Time) time.Time {
+	for _, at := range []time.Time{p.ObtainedAt, p.RecordedAt} {
+		if !at.IsZero() && !future(at, now) {
+			return at
+		}
+	}
+	return time.Time{}
 }
 
 func samePreference(a, b Preference) bool {

@@ -122,6 +122,7 @@ func TestApplyOrder(t *testing.T) {
 	future := update(EffectivePermission, 10, permission("a", "GRANTED", 10))
 	future.State.SentAt = noon.AddDate(50, 0, 0)
 	fromFuture := apply(t, nil, future).Citizen
+	fromFuture2 := apply(t, nil, update(EffectivePermission, 10, permission("a", "GRANTED", 60*24*365*50))).Citizen
 	unsent := update(EffectivePermission, 12, permission("a", "DENIED", 12))
 	unsent.State.SentAt = time.Time{}
 	for _, tc := range []struct {
@@ -138,6 +139,9 @@ func TestApplyOrder(t *testing.T) {
 		{"sent at once, as old: arrival decides", first, update(EffectivePermission, 10, permission("a", "DENIED", 10)), Accepted},
 		{"no sentAt: the evidence speaks", first, unsent, Accepted},
 		{"truth after a sentAt from the future", fromFuture, update(EffectivePermission, 11, permission("a", "DENIED", 11)), Accepted},
+		{"truth without evidence after a sentAt from the future", fromFuture, update(EffectivePermission, 11), Accepted},
+		{"truth on the same evidence after a sentAt from the future", fromFuture, update(EffectivePermission, 11, permission("a", "DENIED", 10)), Accepted},
+		{"truth after evidence from the future", fromFuture2, update(EffectivePermission, 11, permission("a", "DENIED", 11)), Accepted},
 		{"old news after a sentAt from the future", fromFuture, update(EffectivePermission, 9, permission("a", "DENIED", 9)), Superseded},
 	} {
 		if got := apply(t, &tc.current, tc.u).Verdict; got != tc.want {
@@ -330,6 +334,33 @@ func TestTick(t *testing.T) {
 	ended, err := Tick(begun.Citizen, p.ValidUntil)
 	if err != nil || !ended.Withdrawal || !ended.Citizen.Next.IsZero() {
 		t.Errorf("when it ends: %+v, %v", ended, err)
+	}
+}
+
+// TestUndatedDeltas: an entry without times of its own is as old as its message, not as the newest one.
+func TestUndatedDeltas(t *testing.T) {
+	undated := func(option, state string, minute int) Update {
+		u := update(ConsentReceipts, minute, Permission{OptionType: "option", OptionID: option, State: state})
+		u.Received = noon.Add(time.Hour)
+		return u
+	}
+	c := apply(t, nil, undated("x", "GRANTED", 0)).Citizen
+	c = apply(t, &c, undated("y", "GRANTED", 10)).Citizen
+	a := apply(t, &c, undated("x", "DENIED", 5))
+	if a.Verdict != Accepted || !a.Withdrawal {
+		t.Errorf("a withdrawal between: %v, withdrawal %v", a.Verdict, a.Withdrawal)
+	}
+	if old := apply(t, &a.Citizen, undated("x", "GRANTED", 4)); old.Verdict != Superseded {
+		t.Errorf("an older grant: %v", old.Verdict)
+	}
+	// A change from the future does not stand in the way of the truth.
+	u := undated("x", "GRANTED", 20)
+	u.State.Permissions[0].ObtainedAt = noon.AddDate(50, 0, 0)
+	u.State.Permissions[0].RecordedAt = noon.AddDate(50, 0, 0)
+	u.Body = Encode(u.State)
+	c = apply(t, &a.Citizen, u).Citizen
+	if a := apply(t, &c, undated("x", "DENIED", 21)); a.Verdict != Accepted || !a.Withdrawal {
+		t.Errorf("truth after a change from the future: %v, withdrawal %v", a.Verdict, a.Withdrawal)
 	}
 }
 

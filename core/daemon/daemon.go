@@ -40,6 +40,8 @@ type Options struct {
 	Finder  supervise.Finder
 	Version string
 	Log     hclog.Logger
+	// Warn, if not nil, is called once with what is not wrong and yet worth knowing, before updates flow.
+	Warn func(hcl.Diagnostics)
 	// Started, if not nil, is called once when everything runs, with the addresses in use.
 	Started func(listener, admin net.Addr)
 }
@@ -64,13 +66,20 @@ type daemon struct {
 	started  time.Time
 	registry *prometheus.Registry
 	store    store.Store
-	targets  []*target
-	sources  map[string]webhook.Source
 	draining atomic.Bool
+	// world is what runs, nil until all of it does. The admin address answers before.
+	world    atomic.Pointer[world]
+	targets  []*target
 	failed   chan error // the servers' errors
 	cleanups []cleanup
 	// imbalance is what audits find.
 	imbalance *prometheus.GaugeVec
+}
+
+// world is what the configuration asks for, once it runs.
+type world struct {
+	targets []*target
+	sources map[string]webhook.Source
 }
 
 type cleanup struct {
@@ -85,23 +94,26 @@ type target struct {
 	group   *dispatch.Group
 }
 
-// Run runs the daemon until ctx ends or it cannot go on. Mistakes that only the plugins could see come back
-// as diagnostics.
+// Run runs the daemon until ctx ends or it cannot go on. Diagnostics say why it did not start; mere warnings
+// went to Warn.
 func Run(ctx context.Context, o Options) (hcl.Diagnostics, error) {
 	d := &daemon{Options: o, started: time.Now(), registry: prometheus.NewRegistry(), failed: make(chan error, 2)}
 	defer d.stop()
 	diags, err := d.start(ctx)
+	if ctx.Err() != nil {
+		return nil, nil // told to stop before it had started
+	}
 	if err != nil || diags.HasErrors() {
 		return diags, err
 	}
 	select {
 	case <-ctx.Done():
 		d.Log.Info("stopping")
-		return diags, nil
+		return nil, nil
 	case <-d.store.Failed():
-		return diags, errors.New("the store failed to commit, and what is on disk is not known: ending, so that it is opened anew")
+		return nil, errors.New("the store failed to commit, and what is on disk is not known: ending, so that it is opened anew")
 	case err := <-d.failed:
-		return diags, err
+		return nil, err
 	}
 }
 
@@ -147,28 +159,49 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 	}, []string{"target"})
 	d.registry.MustRegister(storeCollector{d.store, d.Log}, d.imbalance)
 
-	// The admin address answers while the rest starts, so that probes see that the process lives.
+	// Both addresses are taken first, so that nothing is delivered by a daemon that cannot listen; the admin
+	// address answers at once, so that probes see that the process lives.
 	adminAddr, err := d.startAdmin()
 	if err != nil {
 		return diags, environment(err)
 	}
-	targetDiags, err := d.startTargets(ctx, plan)
+	listener, err := net.Listen("tcp", d.Config.Listener.Address)
+	if err != nil {
+		return diags, environment(inUse(err, "listener > address"))
+	}
+	d.later("listener's socket", func(context.Context) error {
+		if err := listener.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	w := &world{sources: map[string]webhook.Source{}}
+	for _, s := range d.Config.Sources {
+		w.sources[s.Name] = webhook.Source{Source: s, Routes: plan.routesOf(s.Name)}
+	}
+	if err := d.reroute(ctx, w); err != nil {
+		return diags, err
+	}
+	targetDiags, err := d.startTargets(ctx, plan, w)
 	diags = append(diags, targetDiags...)
 	if err != nil || diags.HasErrors() {
 		return diags, err
 	}
-	d.startUpkeep(plan)
-	listenerAddr, err := d.startListener(plan)
-	if err != nil {
+	if d.Warn != nil && len(diags) > 0 {
+		d.Warn(diags)
+	}
+	d.startUpkeep(w)
+	if err := d.startListener(w, listener); err != nil {
 		return diags, environment(err)
 	}
-	d.Log.Info("consentd runs", "version", d.Version, "listener", listenerAddr.String(), "admin", adminAddr.String(),
-		"targets", len(d.targets), "config", d.Config.Hash)
+	d.world.Store(w)
+	d.Log.Info("consentd runs", "version", d.Version, "listener", listener.Addr().String(), "admin", adminAddr.String(),
+		"targets", len(w.targets), "config", d.Config.Hash)
 	_, _ = sd.SdNotify(false, sd.SdNotifyReady)
 	if d.Started != nil {
-		d.Started(listenerAddr, adminAddr)
+		d.Started(listener.Addr(), adminAddr)
 	}
-	return diags, nil
+	return nil, nil
 }
 
 // runtimeDir is where plugins have their sockets: systemd's RuntimeDirectory, or a folder of this process.
@@ -180,10 +213,10 @@ func runtimeDir() (string, error) {
 	return parent, supervise.Sweep(parent)
 }
 
-func (d *daemon) startTargets(ctx context.Context, p *plan) (hcl.Diagnostics, error) {
+func (d *daemon) startTargets(ctx context.Context, p *plan, w *world) (hcl.Diagnostics, error) {
 	var diags hcl.Diagnostics
 	metrics := dispatch.NewMetrics(d.registry)
-	d.later("targets", d.stopTargets)
+	d.later("targets", w.stop)
 	for _, t := range d.Config.Targets {
 		process, mistakes, err := p.launch(ctx, t)
 		diags = append(diags, mistakes...)
@@ -208,7 +241,7 @@ func (d *daemon) startTargets(ctx context.Context, p *plan) (hcl.Diagnostics, er
 			ConfigHash:     d.Config.Hash,
 			Identity:       identity(t),
 		}, d.store, metrics, d.Log.Named("dispatch"))
-		d.targets = append(d.targets, &target{t, process, group})
+		w.targets = append(w.targets, &target{t, process, group})
 	}
 	return diags, nil
 }
@@ -219,11 +252,11 @@ func identity(t config.Target) []byte {
 	return sum[:]
 }
 
-// stopTargets lets the calls in flight end and closes the plugins, all at once.
-func (d *daemon) stopTargets(ctx context.Context) error {
-	errs := make([]error, len(d.targets))
+// stop lets the calls in flight end and closes the plugins, all at once.
+func (w *world) stop(ctx context.Context) error {
+	errs := make([]error, len(w.targets))
 	var all sync.WaitGroup
-	for i, t := range d.targets {
+	for i, t := range w.targets {
 		all.Go(func() {
 			t.group.Drain(ctx)
 			errs[i] = t.process.Close(ctx)
@@ -251,13 +284,10 @@ func orElse(n, otherwise int) int {
 	return otherwise
 }
 
-func (d *daemon) startListener(p *plan) (net.Addr, error) {
-	d.sources = map[string]webhook.Source{}
+func (d *daemon) startListener(w *world, l net.Listener) error {
 	var sources []webhook.Source
-	for _, s := range d.Config.Sources {
-		src := webhook.Source{Source: s, Routes: p.routesOf(s.Name)}
-		sources = append(sources, src)
-		d.sources[s.Name] = src
+	for _, s := range w.sources {
+		sources = append(sources, s)
 		if s.Auth.Mode == config.AuthNone {
 			d.Log.Warn("source takes updates from anybody; set auth, unless something in front of it does that", "source", s.Name)
 		}
@@ -267,17 +297,12 @@ func (d *daemon) startListener(p *plan) (net.Addr, error) {
 		Listener: d.Config.Listener, Sources: sources, Store: d.store, Log: log, Metrics: webhook.NewMetrics(d.registry),
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	l, err := net.Listen("tcp", d.Config.Listener.Address)
-	if err != nil {
-		return nil, inUse(err, "listener > address")
-	}
-	server := webhook.NewServer(d.Config.Listener, handler, log)
-	d.serve("listener", server, l, d.Config.Listener.TLS != nil)
+	d.serve("listener", webhook.NewServer(d.Config.Listener, handler, log), l, d.Config.Listener.TLS != nil)
 	// On the stack above the server's own end: first refuse what is new, then finish what is under way.
-	d.later("listener", func(context.Context) error { handler.Drain(); return nil })
-	return l.Addr(), nil
+	d.later("webhooks", func(context.Context) error { handler.Drain(); return nil })
+	return nil
 }
 
 func (d *daemon) startAdmin() (net.Addr, error) {
@@ -288,7 +313,7 @@ func (d *daemon) startAdmin() (net.Addr, error) {
 	}
 	server := admin.NewServer(admin.NewHandler(admin.Options{
 		Admin: d.Config.Admin, Store: d.store, Metrics: d.registry, Log: log,
-		Status: d.status, Replay: d.replay, Release: d.release, Draining: d.draining.Load,
+		Status: d.status, Replay: d.replay, Release: d.release, Serving: func() bool { return d.world.Load() != nil && !d.draining.Load() },
 	}), log)
 	d.serve("admin", server, l, false)
 	return l.Addr(), nil
@@ -321,7 +346,11 @@ func (d *daemon) serve(name string, server *http.Server, l net.Listener, withTLS
 
 // replay takes a quarantined body through the front door again, as if it came now.
 func (d *daemon) replay(ctx context.Context, q store.Quarantined) (string, error) {
-	src, ok := d.sources[q.Source]
+	w := d.world.Load()
+	if w == nil {
+		return "", errStarting
+	}
+	src, ok := w.sources[q.Source]
 	if !ok {
 		return "", fmt.Errorf("there is no source %q any more", q.Source)
 	}
@@ -338,8 +367,14 @@ func (d *daemon) replay(ctx context.Context, q store.Quarantined) (string, error
 
 // release lets the held grants of a citizen through.
 func (d *daemon) release(ctx context.Context, source, citizenID string) error {
-	return d.store.ReleaseHeld(ctx, source, citizenID, time.Now(), d.sources[source].Routes)
+	w := d.world.Load()
+	if w == nil {
+		return errStarting
+	}
+	return d.store.ReleaseHeld(ctx, source, citizenID, time.Now(), w.sources[source].Routes)
 }
+
+var errStarting = fmt.Errorf("%w: consentd is starting", store.ErrUnavailable)
 
 func inUse(err error, where string) error {
 	return fmt.Errorf("%w; stop what listens there, or set another %s", err, where)

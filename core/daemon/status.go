@@ -2,12 +2,15 @@ package daemon
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/consentd/consentd/core/admin"
+	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/store"
 )
 
@@ -22,7 +25,11 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	if err != nil {
 		return s, err
 	}
-	for _, t := range d.targets {
+	w := d.world.Load()
+	if w == nil {
+		w = &world{}
+	}
+	for _, t := range w.targets {
 		c, g, p := counts[t.Name], t.group.Status(), t.process.Status()
 		s.Targets = append(s.Targets, admin.Target{
 			Name: t.Name, Type: t.Type, State: string(g.State), PausedUntil: admin.When(g.Until), InFlight: g.InFlight,
@@ -33,6 +40,15 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 				Version: t.process.Description().Version, State: p.State.String(), PID: p.Pid, Restarts: p.Restarts, LastExit: p.LastExit,
 			},
 		})
+	}
+	for _, target := range slices.Sorted(maps.Keys(counts)) {
+		c := counts[target]
+		if known := slices.ContainsFunc(d.Config.Targets, func(t config.Target) bool { return t.Name == target }); !known && c.Pending+c.Dead > 0 {
+			s.Targets = append(s.Targets, admin.Target{
+				Name: target, State: "not in the configuration", Accepted: c.Accepted, Delivered: c.Delivered, Superseded: c.Superseded,
+				Pending: c.Pending, Dead: c.Dead, Discarded: c.Discarded, Withdrawals: c.Withdrawals, OldestWithdrawal: admin.When(c.OldestWithdrawal),
+			})
+		}
 	}
 	quarantined, err := d.store.ListQuarantine(ctx, store.QuarantineFilter{Limit: 1000})
 	if err != nil {

@@ -21,11 +21,8 @@ const (
 
 // startUpkeep starts what is done by the clock: among it, looking again at citizens whenever a validity window
 // begins or ends, of which the sender says nothing.
-func (d *daemon) startUpkeep(p *plan) {
-	routes := map[string][]store.Route{}
-	for _, s := range d.Config.Sources {
-		routes[s.Name] = p.routesOf(s.Name)
-	}
+func (d *daemon) startUpkeep(w *world) {
+	routes := w.routes()
 	d.repeat("clock", func(ctx context.Context) time.Duration { return d.look(ctx, routes) })
 	d.repeat("retention", d.endOldDead)
 	d.repeat("withdrawal watch", d.watchWithdrawals(map[string]bool{}))
@@ -62,6 +59,31 @@ func (d *daemon) endOldDead(ctx context.Context) time.Duration {
 		d.Log.Warn("dead letters ended: they were older than dead_letter > retain", "count", n)
 	}
 	return time.Hour
+}
+
+// reroute brings the deliveries in line with rules that are new, gone or feed another target. It is done
+// before anything is delivered, so that no delivery is met whose rule is gone.
+func (d *daemon) reroute(ctx context.Context, w *world) error {
+	done, err := d.store.Reroute(ctx, w.routes(), time.Now())
+	if err != nil {
+		return err
+	}
+	if done.Filled > 0 || done.Removed > 0 {
+		d.Log.Info("rules changed", "deliveries filled", done.Filled, "removed", done.Removed)
+	}
+	if done.Withdrawals > 0 {
+		d.Log.Warn("rules that are gone owed their targets withdrawals; unless other rules feed these targets, they were never told", "withdrawals", done.Withdrawals)
+	}
+	return nil
+}
+
+// routes are those of each source.
+func (w *world) routes() map[string][]store.Route {
+	routes := map[string][]store.Route{}
+	for name, s := range w.sources {
+		routes[name] = s.Routes
+	}
+	return routes
 }
 
 // look looks at those who are due and answers how long there is nothing to look at.

@@ -30,8 +30,8 @@ type rendering struct {
 	retired bool
 	// crashed is whether the plugin broke with the delivery in flight.
 	crashed bool
-	// untried is whether nothing was sent, so that no attempt counts.
-	untried bool
+	// untried is whether it was to be sent and was not, so that no attempt counts; sent is whether it was.
+	untried, sent bool
 }
 
 // deliver takes claims from their rules through the plugin to their settlement.
@@ -134,7 +134,7 @@ func (g *Group) call(ctx context.Context, calls []*rendering, records int) {
 // send makes one call. It returns false when no other should follow.
 func (g *Group) send(ctx context.Context, batch []sdk.Record, owner []*rendering) bool {
 	callCtx, cancel := context.WithTimeout(ctx, g.target.Timeout)
-	start := time.Now()
+	start, pauses := time.Now(), g.pauses()
 	outcomes, err := g.target.Deliverer.Deliver(callCtx, batch)
 	cancel()
 	g.metrics.call(g.target.Name, time.Since(start))
@@ -144,7 +144,7 @@ func (g *Group) send(ctx context.Context, batch []sdk.Record, owner []*rendering
 	}
 	if err != nil {
 		for _, r := range owner {
-			r.untried, r.crashed = false, true
+			r.untried, r.sent, r.crashed = false, true, true
 			r.outcome = worse(r.outcome, sdk.Retry("PLUGIN_BROKE", "the plugin broke while it delivered"))
 		}
 		g.pause(DownState, 0, "the plugin broke while it delivered")
@@ -152,15 +152,15 @@ func (g *Group) send(ctx context.Context, batch []sdk.Record, owner []*rendering
 	}
 	worst := sdk.Unchanged()
 	for i, r := range owner {
-		r.untried = false
+		r.untried, r.sent = false, true
 		r.outcome = worse(r.outcome, outcomes[i])
 		worst = worse(worst, outcomes[i])
 	}
-	if state := pauses(worst.Kind); state != "" {
+	if state := pausing(worst.Kind); state != "" {
 		g.pause(state, worst.RetryAfter, text(worst))
 		return false
 	}
-	g.resume()
+	g.resume(pauses)
 	return true
 }
 

@@ -80,6 +80,7 @@ func Start(t Target, s store.Store, m *Metrics, log hclog.Logger) *Group {
 	}
 	g.stop, g.halt = context.WithCancel(context.Background())
 	g.calls, g.cut = context.WithCancel(context.Background())
+	m.paused(t.Name, false)
 	go g.feed()
 	return g
 }
@@ -87,9 +88,9 @@ func Start(t Target, s store.Store, m *Metrics, log hclog.Logger) *Group {
 // Drain claims nothing more and waits for the calls in flight; when ctx ends it cuts them short.
 func (g *Group) Drain(ctx context.Context) {
 	g.halt()
-	<-g.fed
 	done := make(chan struct{})
 	go func() {
+		<-g.fed
 		g.workers.Wait()
 		close(done)
 	}()
@@ -104,7 +105,6 @@ func (g *Group) Drain(ctx context.Context) {
 
 // Status is how a target stands.
 type Status struct {
-	Target   string
 	State    State
 	InFlight int
 	// Until is when a paused target is tried again.
@@ -119,7 +119,7 @@ func (g *Group) Status() Status {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return Status{
-		Target: g.target.Name, State: g.gate.state, InFlight: g.inFlight,
+		State: g.gate.state, InFlight: g.inFlight,
 		Until: g.gate.until, LastError: g.gate.lastError, LastErrorAt: g.gate.lastErrorAt,
 	}
 }

@@ -629,6 +629,78 @@ func TestWithdrawalsFirst(t *testing.T) {
 	})
 }
 
+// TestSilentRule: a rule that falls silent at a withdrawal does not count as having told the target.
+func TestSilentRule(t *testing.T) {
+	run(t, "", func(target *Target) {
+		target.Rules["newsletter"] = compile(t, strings.Replace(ruleText, "record", "when = permission.email.allowed\n  record", 1))
+	}, func(t *testing.T, w *world) {
+		w.accept("bob", "DENIED") // never given anything: nothing to tell
+		w.accept("ada", "GRANTED")
+		w.settle()
+		w.accept("ada", "DENIED")
+		w.expect("ada GRANTED")
+		if d := w.delivery("ada"); d.Status != store.Dead || d.Reason != store.ReasonRule || !d.Withdrawal {
+			t.Errorf("delivery %+v", d)
+		}
+		if d := w.delivery("bob"); d.Status != store.Settled {
+			t.Errorf("delivery %+v", d)
+		}
+	})
+}
+
+// TestPauseOutlastsOlderCalls: a call that began before the pause does not end it.
+func TestPauseOutlastsOlderCalls(t *testing.T) {
+	run(t, "", func(target *Target) { target.MaxBatch, target.MaxInFlight = 1, 3 }, func(t *testing.T, w *world) {
+		w.vendor.answer = func(key string, _ sdk.Record) (sdk.Outcome, error) {
+			if key == "slow" {
+				time.Sleep(10 * time.Second)
+				return sdk.Delivered(""), nil
+			}
+			return sdk.Throttled(time.Hour, "HTTP_429", "slow down"), nil
+		}
+		w.accept("slow", "GRANTED")
+		w.settle()
+		w.accept("ada", "GRANTED")
+		time.Sleep(30 * time.Minute)
+		synctest.Wait()
+		if s := w.group.Status(); s.State != ThrottledState || len(w.vendor.calls) != 2 {
+			t.Errorf("after %d calls: %+v", len(w.vendor.calls), s)
+		}
+	})
+}
+
+// TestDrainHasADeadline, also while a delivery is isolated.
+func TestDrainHasADeadline(t *testing.T) {
+	run(t, "", nil, func(t *testing.T, w *world) {
+		crash := true
+		w.vendor.answer = func(string, sdk.Record) (sdk.Outcome, error) {
+			if crash {
+				return sdk.Outcome{}, supervise.ErrBroken
+			}
+			time.Sleep(20 * time.Second)
+			return sdk.Delivered(""), nil
+		}
+		for i := range 8 {
+			w.accept(fmt.Sprint("c", i), "GRANTED")
+		}
+		time.Sleep(100 * time.Millisecond)
+		crash = false
+		time.Sleep(10 * time.Second)
+		w.accept("ada", "DENIED")
+		time.Sleep(25 * time.Second) // the suspect in flight ends, and then the withdrawal has its turn
+		if d := w.delivery("ada"); d.Status == store.Pending && !slices.Contains(w.vendor.delivered(), "ada DENIED") && len(w.vendor.inFlight) == 0 {
+			t.Errorf("the withdrawal waits for suspects: %+v", d)
+		}
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		w.group.Drain(ctx)
+		if took := time.Since(start); took > 25*time.Second {
+			t.Errorf("the drain took %v", took)
+		}
+	})
+}
+
 func TestRateLimit(t *testing.T) {
 	run(t, "", func(target *Target) { target.RateLimit = 5 }, func(t *testing.T, w *world) {
 		for i := range 1000 {

@@ -57,16 +57,16 @@ func (g *Group) feedOnce() (wait time.Duration) {
 		}
 		return 0
 	}
+	g.stored()
 	g.spend(now, len(claims))
 	if len(claims) == 0 {
 		return g.untilNextDue(now)
 	}
-	suspects := slices.IndexFunc(claims, func(c store.Claimed) bool { return c.Crashes > 0 })
-	if suspects < 0 {
-		g.start(claims)
+	if i := slices.IndexFunc(claims, func(c store.Claimed) bool { return c.Crashes > 0 }); i >= 0 {
+		g.isolate(claims, i)
 		return 0
 	}
-	g.isolate(claims)
+	g.start(claims)
 	return 0
 }
 
@@ -146,17 +146,33 @@ func (g *Group) end() {
 	}
 }
 
-// isolate delivers, each in a call of its own and with nothing else in flight, what was in flight when the
-// plugin broke before. So the one that breaks it shows, and no other is blamed.
-func (g *Group) isolate(claims []store.Claimed) {
-	g.workers.Wait()
-	for i := range claims {
-		if g.stop.Err() != nil {
-			g.store.Release(claims[i:])
-			return
+// isolate delivers one claim with nothing else in flight, because the plugin broke with it in flight before,
+// and gives the others back. So the one that breaks it shows, no other is blamed, and what is more urgent by
+// then comes before the next suspect.
+func (g *Group) isolate(claims []store.Claimed, suspect int) {
+	g.store.Release(slices.Concat(claims[:suspect], claims[suspect+1:]))
+	if !g.idle() {
+		g.store.Release(claims[suspect : suspect+1])
+		return
+	}
+	g.start(claims[suspect : suspect+1])
+	g.idle()
+}
+
+// idle waits until nothing is in flight; it is false when the group is told to stop before.
+func (g *Group) idle() bool {
+	for {
+		g.mu.Lock()
+		idle := g.inFlight == 0
+		g.mu.Unlock()
+		if idle {
+			return g.stop.Err() == nil
 		}
-		g.start(claims[i : i+1])
-		g.workers.Wait()
+		select {
+		case <-g.freed:
+		case <-g.stop.Done():
+			return false
+		}
 	}
 }
 
@@ -164,8 +180,8 @@ func (g *Group) isolate(claims []store.Claimed) {
 func (g *Group) pause(state State, atLeast time.Duration, text string) {
 	g.mu.Lock()
 	news := g.gate.close(state, time.Now(), atLeast, text)
-	g.mu.Unlock()
 	g.metrics.paused(g.target.Name, true)
+	g.mu.Unlock()
 	if !news {
 		return
 	}
@@ -177,12 +193,35 @@ func (g *Group) pause(state State, atLeast time.Duration, text string) {
 	}
 }
 
-// resume opens the gate after an attempt that no pause was to blame for.
-func (g *Group) resume() {
+// pauses is how often the target was paused so far.
+func (g *Group) pauses() int {
 	g.mu.Lock()
-	news := g.gate.open()
-	g.mu.Unlock()
-	if news {
+	defer g.mu.Unlock()
+	return g.gate.closings
+}
+
+// resume opens the gate after a call that no pause was to blame for, unless the target was paused since the
+// call began: then it says nothing about that.
+func (g *Group) resume(pauses int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.gate.closings == pauses {
+		g.open()
+	}
+}
+
+// stored opens the gate if it was closed because of the store, which has just worked.
+func (g *Group) stored() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.gate.state == StoreState {
+		g.open()
+	}
+}
+
+// open opens the gate; the caller holds the mutex.
+func (g *Group) open() {
+	if g.gate.open() {
 		g.metrics.paused(g.target.Name, false)
 		g.log.Info("target resumed")
 	}

@@ -37,6 +37,7 @@ type gate struct {
 	retry       config.Retry
 	state       State
 	pauses      int // in a row
+	closings    int // ever
 	until       time.Time
 	lastError   string
 	lastErrorAt time.Time
@@ -48,6 +49,7 @@ func (g *gate) close(state State, now time.Time, atLeast time.Duration, text str
 	if g.state != state {
 		g.pauses = 0
 	}
+	g.closings++
 	g.state, g.lastError, g.lastErrorAt = state, text, now
 	wait := max(delay(g.retry, g.pauses), atLeast)
 	if state == DownState {
@@ -74,8 +76,8 @@ func (g *gate) failure(text string, now time.Time) (news bool) {
 	return news
 }
 
-// pauses says which state an outcome asks for; it is empty when the outcome is the record's own affair.
-func pauses(k sdk.Kind) State {
+// pausing says which state an outcome asks for; it is empty when the outcome is the record's own affair.
+func pausing(k sdk.Kind) State {
 	switch k {
 	case sdk.KindThrottled:
 		return ThrottledState

@@ -37,6 +37,7 @@ func (g *Group) settle(ctx context.Context, all []*rendering) {
 	for i := range settlements {
 		g.report(&settlements[i])
 	}
+	g.stored()
 }
 
 // settlement says where a delivery goes.
@@ -51,17 +52,22 @@ func (g *Group) settlement(r *rendering, now time.Time) store.Settlement {
 	case r.ruleErr != nil:
 		s.Outcome, s.Digest = sdk.KindRejected.String(), c.Digest
 		return g.bury(s, store.ReasonRule, r.ruleErr.Error(), now)
+	case len(r.records) == 0 && c.Withdrawal && c.Given:
+		// To settle this would be to say that the target knows, and it was told nothing.
+		s.Outcome, s.Digest = sdk.KindRejected.String(), c.Digest
+		return g.bury(s, store.ReasonRule, "the rule has nothing to say of a withdrawal, and the target still holds what it was given before: "+
+			"let its when be true then, as with permission.NAME.known", now)
 	case r.outcome.Kind.Done():
-		s.Status, s.Digest = store.Settled, r.digest
+		s.Status, s.Digest, s.Given = store.Settled, r.digest, r.sent
 		if len(r.records) == 0 {
-			// The rule has nothing for the target, which keeps what it was given last.
+			// The rule has nothing for the target, which was given nothing or no withdrawal is due.
 			s.Digest = c.Digest
 		} else if r.outcome.Kind != sdk.KindUnchanged || r.digest == nil || string(r.digest) != string(c.Digest) {
 			s.Receipt = g.receipt(r, now)
 		}
 		return s
 	}
-	s.Error = text(r.outcome)
+	s.Error, s.Given = text(r.outcome), r.sent
 	s.Attempts, s.Crashes, s.FailingSince = c.Attempts+1, c.Crashes, c.FailingSince
 	if s.FailingSince.IsZero() {
 		s.FailingSince = now
@@ -74,7 +80,7 @@ func (g *Group) settlement(r *rendering, now time.Time) store.Settlement {
 		return g.bury(s, store.ReasonRejected, s.Error, now)
 	case s.Crashes >= maxCrashes:
 		return g.bury(s, store.ReasonCrash, s.Error, now)
-	case pauses(r.outcome.Kind) != "":
+	case pausing(r.outcome.Kind) != "":
 		// The target is to blame. The gate holds the delivery back; it is due as soon as that opens.
 		s.Status, s.Attempts, s.NextAttempt = c.Status, c.Attempts, now
 		s.Reason, s.FailingSince = c.Reason, c.FailingSince
@@ -118,7 +124,7 @@ func (g *Group) report(s *store.Settlement) {
 	g.metrics.delivery(g.target.Name, outcome)
 	switch s.Status {
 	case store.Settled:
-		if c.Withdrawal {
+		if c.Withdrawal && (s.Receipt != nil || c.Given) {
 			g.metrics.withdrawal(g.target.Name, s.At.Sub(c.Since))
 		}
 		if c.Attempts == 0 && c.Status == store.Pending {
@@ -140,7 +146,7 @@ func (g *Group) report(s *store.Settlement) {
 		g.mu.Unlock()
 		if news && s.Attempts > c.Attempts {
 			g.log.Warn("delivery failed, will be tried again", "delivery", c.ID, "attempt", s.Attempts, "error", s.Error,
-				"next", s.NextAttempt.Sub(s.At).Round(time.Millisecond))
+				"next", s.NextAttempt.Sub(s.At).Round(time.Millisecond).String())
 		}
 	}
 }

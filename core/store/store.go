@@ -39,8 +39,15 @@ type Store interface {
 	// Citizen is what is known of one.
 	Citizen(ctx context.Context, source, citizenID string) (consent.Citizen, error)
 
-	// Claim hands out up to limit due deliveries of a target: withdrawals first, then the others, then
-	// dead letters whose retry is due, each in the order of their next attempt. A claimed delivery, and
+	// Reroute brings the deliveries in line with the routes of a new configuration, by source: a rule that is
+	// new gets a pending delivery for every citizen of its source, one that feeds another target starts
+	// anew there, and those of rules that are gone are removed. It works in many small commits and may be
+	// interrupted: called again it goes on.
+	Reroute(ctx context.Context, routes map[string][]Route, now time.Time) (Rerouted, error)
+
+	// Claim hands out up to limit due deliveries of a target: withdrawals first, then those among the dead
+	// letters whose retry is due, then the others, then other dead letters, each in the order of their next
+	// attempt. A claimed delivery, and
 	// every other delivery of the same target and citizen, is not handed out again until it is settled
 	// or released. With withdrawalsOnly, only those.
 	Claim(ctx context.Context, target string, now time.Time, limit int, withdrawalsOnly bool) ([]Claimed, error)
@@ -99,6 +106,16 @@ type Route struct {
 	Rule, Target string
 }
 
+// Rerouted says what Reroute did.
+type Rerouted struct {
+	// Filled is how many deliveries became pending for rules that are new or feed another target.
+	Filled int
+	// Removed is how many were removed with their rules, and Withdrawals how many of them carried a
+	// withdrawal that their target has not confirmed.
+	Removed     int
+	Withdrawals int
+}
+
 // Status is where a delivery stands.
 type Status int
 
@@ -132,6 +149,8 @@ type Delivery struct {
 	// Desired and Delivered are versions of the citizen, by arrival. They are equal when all is done.
 	Desired   int64
 	Delivered int64
+	// Given is whether the target was ever given a record.
+	Given bool
 	// Digest is of the records the target is known to hold; nil when that is not known.
 	Digest []byte
 	// Attempts counts the failed ones since the last success, newer update or replay.
@@ -193,6 +212,8 @@ type Settlement struct {
 	Error        string
 	// Digest is of the records the target holds now; nil when that is not known.
 	Digest []byte
+	// Given is whether records were sent, whatever came of it.
+	Given bool
 	// Receipt is written when it is not nil.
 	Receipt *Receipt
 }

@@ -23,7 +23,7 @@ var floors = []string{
 	"core/dispatch",
 	"core/daemon",
 	"core/cli core/bench",
-	"core/cmd/consentd",
+	"core/cmd/consentd core/fault",
 }
 
 func floorOf(pkg string) int {

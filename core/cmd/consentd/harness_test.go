@@ -184,11 +184,12 @@ func (i *instance) start() {
 			i.t.Fatalf("consentd ended: %v\n%s", err, i.log.String())
 		default:
 		}
-		c, err := net.Dial("tcp", i.listener)
-		if err == nil {
-			c.Close()
+		res, err := client.Get("http://" + i.admin + "/readyz")
+		if err != nil {
+			return false
 		}
-		return err == nil
+		res.Body.Close()
+		return res.StatusCode == http.StatusOK
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -295,4 +296,42 @@ func TestValidityEnds(t *testing.T) {
 	time.Sleep(3 * time.Second)
 	i.start()
 	eventually(t, "bob has expired", func() bool { all := s.of("bob"); return len(all) > 1 && !all[len(all)-1].Allowed })
+}
+
+// TestRulesChange: a rule that is new reaches the citizens who are known, and one that is renamed takes over the
+// withdrawal that the old one still owes its target.
+func TestRulesChange(t *testing.T) {
+	s := newSink(t)
+	var down atomic.Bool
+	s.answer = func(taken) int {
+		if down.Load() {
+			return 500
+		}
+		return 0
+	}
+	i := configure(t, "")
+	base := fmt.Sprintf(baseConfig, i.listener, i.admin, i.path("consentd.db")) + apiKeySource
+	i.write(base + s.config("sink", ""))
+	i.start()
+	i.accept(update("ada", "GRANTED", 1))
+	i.accept(update("bob", "GRANTED", 1))
+	i.settled("sink")
+	down.Store(true)
+	i.accept(update("ada", "DENIED", 2))
+	eventually(t, "the withdrawal fails", func() bool { return i.target("sink").LastError != "" })
+	i.stop()
+	down.Store(false)
+	i.write(base + strings.Replace(s.config("sink", ""), `rule "sink"`, `rule "renamed"`, 1))
+	i.start()
+	i.settled("sink")
+	all := s.of("ada")
+	if last := all[len(all)-1]; last.Allowed || last.status != 200 {
+		t.Errorf("what ada's target was told last: %+v", last)
+	}
+	if got := len(s.of("bob")); got != 2 {
+		t.Errorf("bob arrived %d times, once for each rule is right", got)
+	}
+	if got := i.target("sink"); got.Withdrawals != 0 || got.Pending != 0 {
+		t.Errorf("target: %+v", got)
+	}
 }

@@ -19,6 +19,8 @@ func main() {
 	// A second signal ends the process at once, as users expect of a drain that takes too long.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
+	// A daemon outlives the terminal it was started from.
+	signal.Ignore(syscall.SIGHUP)
 	app := &cli.App{
 		Version: version,
 		Plugins: plugins.Bundled(),

@@ -107,10 +107,7 @@ func (w *writer) want(citizen int64, first bool, r store.Route, c consent.Citize
 	} else {
 		withdrawal = withdrawal || before.withdrawal
 		err = w.exec(w.stmts.replaceDelivery, r.Target, withdrawal, w.version, received, received, citizen, r.Rule)
-		w.ledger.count(target, *before, -1)
-		if before.status != store.Settled {
-			w.ledger[ledgerKey{target, entrySuperseded}]++
-		}
+		w.leave(target, *before)
 	}
 	w.ledger[ledgerKey{r.Target, entryAccepted}]++
 	w.ledger.count(r.Target, standing{store.Pending, withdrawal}, 1)

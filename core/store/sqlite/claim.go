@@ -12,6 +12,7 @@ import (
 // The lanes of a target, in the order in which they are claimed; see the column lane.
 const (
 	laneWithdrawal = iota
+	laneDeadWithdrawal
 	lanePending
 	laneDead
 	lanes
@@ -27,10 +28,16 @@ func (s *Store) Claim(ctx context.Context, target string, now time.Time, limit i
 		return nil, err
 	}
 	claims, err := s.readClaims(ctx, ids)
-	if err != nil {
-		for _, d := range ids {
+	read := map[int64]bool{}
+	for _, c := range claims {
+		read[c.Citizen] = err == nil
+	}
+	for _, d := range ids {
+		if !read[d.citizen] { // gone meanwhile, or not readable
 			s.unclaim(target, d.citizen)
 		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	return claims, nil
@@ -47,7 +54,7 @@ func (s *Store) claim(ctx context.Context, target string, now time.Time, limit i
 	}
 	last := lanes
 	if withdrawalsOnly {
-		last = laneWithdrawal + 1
+		last = laneDeadWithdrawal + 1
 	}
 	var chosen []dueDelivery
 	empty := s.emptyLanes(target)
@@ -83,10 +90,9 @@ func (s *Store) claim(ctx context.Context, target string, now time.Time, limit i
 func (s *Store) emptyLanes(target string) [lanes]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return [lanes]bool{
-		laneWithdrawal: s.ledger[ledgerKey{target, entryWithdrawals}] == 0,
-		laneDead:       s.ledger[ledgerKey{target, store.Dead.String()}] == 0,
-	}
+	noWithdrawal := s.ledger[ledgerKey{target, entryWithdrawals}] == 0
+	noDead := s.ledger[ledgerKey{target, store.Dead.String()}] == 0
+	return [lanes]bool{laneWithdrawal: noWithdrawal, laneDeadWithdrawal: noWithdrawal || noDead, laneDead: noDead}
 }
 
 func (s *Store) findDue(ctx context.Context, target string, lane int, now time.Time, limit int) ([]dueDelivery, error) {
@@ -159,7 +165,7 @@ func scanDelivery(row interface{ Scan(...any) error }, more ...any) (store.Deliv
 	var since, failing, settled int64
 	err := row.Scan(append([]any{
 		&d.ID, &d.Rule, &d.Target, &d.Source, &d.CitizenID, &d.Status, &d.Withdrawal, &d.Desired, &d.Delivered,
-		&d.Digest, &d.Attempts, &d.Crashes, &next, &since, &failing, &settled, &d.Outcome, &d.Reason, &d.Error,
+		&d.Given, &d.Digest, &d.Attempts, &d.Crashes, &next, &since, &failing, &settled, &d.Outcome, &d.Reason, &d.Error,
 	}, more...)...)
 	d.NextAttempt, d.Since = instant(next.Int64), instant(since)
 	d.FailingSince, d.SettledAt = instant(failing), instant(settled)

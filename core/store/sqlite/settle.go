@@ -48,7 +48,7 @@ func (w *writer) settleAs(st store.Settlement, was standing) (done bool, err err
 	c := st.Claim
 	is := standing{st.Status, was.withdrawal && (st.Status == store.Pending || st.Status == store.Dead)}
 	res, err := w.stmts.settle.Exec(is.status, is.withdrawal, delivered(st), st.Digest, st.Attempts, st.Crashes,
-		nullable(st.NextAttempt), micros(st.FailingSince), micros(st.At), st.Outcome, st.Reason, st.Error,
+		nullable(st.NextAttempt), micros(st.FailingSince), micros(st.At), st.Outcome, st.Reason, st.Error, st.Given,
 		c.ID, c.Desired, was.status, was.withdrawal)
 	if err != nil {
 		return false, dbError{err}
@@ -76,10 +76,12 @@ func (w *writer) settleChanged(st store.Settlement) (done bool, err error) {
 		return false, nil
 	case err != nil:
 		return false, dbError{err}
+	case desired == st.Claim.Desired && was.status == store.Discarded && st.Status != store.Settled:
+		return true, nil // an operator gave it up while it was in flight, in vain
 	case desired == st.Claim.Desired:
 		return w.settleAs(st, was)
 	}
-	return true, w.exec(w.stmts.settleOlder, delivered(st), st.Digest, micros(st.At), st.Outcome, st.Claim.ID)
+	return true, w.exec(w.stmts.settleOlder, delivered(st), st.Digest, micros(st.At), st.Outcome, st.Given, st.Status == store.Settled, st.Claim.ID)
 }
 
 // delivered is the version that the target is known to hold from now on.

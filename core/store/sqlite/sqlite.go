@@ -74,6 +74,12 @@ func Open(ctx context.Context, path string) (*Store, error) {
 }
 
 func open(ctx context.Context, path string) (_ *Store, err error) {
+	// The lock is on the file, by whatever name it was opened.
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	} else if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("the folder %s is missing or closed to this user; make it, or name another path", filepath.Dir(path))
+	}
 	lock, err := lockFile(path + ".lock")
 	if err != nil {
 		return nil, err

@@ -7,7 +7,7 @@ import (
 
 // deliveryColumns are what scanDelivery reads, from delivery d joined with citizen c.
 const deliveryColumns = `d.id, d.rule, d.target, c.source, c.citizen_id, d.status, d.withdrawal, d.desired, d.delivered,
-	d.digest, d.attempts, d.crashes, d.next_attempt, d.since, d.failing_since, d.settled_at, d.outcome, d.reason, d.error`
+	d.given, d.digest, d.attempts, d.crashes, d.next_attempt, d.since, d.failing_since, d.settled_at, d.outcome, d.reason, d.error`
 
 // citizenColumns are what scanCitizen reads.
 const citizenColumns = `sent_at, proven, evidence, received, next, digest, grants, held`
@@ -45,7 +45,8 @@ func (s *readStmts) prepare(ctx context.Context, on preparer) error {
 		{&s.nextDue, `SELECT min(due) FROM (
 			SELECT min(next_attempt) AS due FROM delivery WHERE target = ?1 AND lane = 0 AND next_attempt IS NOT NULL UNION ALL
 			SELECT min(next_attempt) AS due FROM delivery WHERE target = ?1 AND lane = 1 AND next_attempt IS NOT NULL UNION ALL
-			SELECT min(next_attempt) AS due FROM delivery WHERE target = ?1 AND lane = 2 AND next_attempt IS NOT NULL)`},
+			SELECT min(next_attempt) AS due FROM delivery WHERE target = ?1 AND lane = 2 AND next_attempt IS NOT NULL UNION ALL
+			SELECT min(next_attempt) AS due FROM delivery WHERE target = ?1 AND lane = 3 AND next_attempt IS NOT NULL)`},
 		{&s.claimed, `SELECT ` + deliveryColumns + `, d.citizen, c.version, c.sent_at, c.received
 			FROM json_each(?) chosen CROSS JOIN delivery d ON d.id = chosen.value JOIN citizen c ON c.id = d.citizen
 			ORDER BY chosen.key`},
@@ -91,12 +92,12 @@ func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
 		{&s.selectSettle, `SELECT status, withdrawal, desired FROM delivery WHERE id = ?`},
 		{&s.settle, `UPDATE delivery SET
 				status = ?, withdrawal = ?, delivered = ?, digest = ?, attempts = ?, crashes = ?, next_attempt = ?,
-				failing_since = ?, settled_at = ?, outcome = ?, reason = ?, error = ?
+				failing_since = ?, settled_at = ?, outcome = ?, reason = ?, error = ?, given = max(given, ?)
 			WHERE id = ? AND desired = ? AND status = ? AND withdrawal = ?`},
 		{&s.settleOlder, `UPDATE delivery SET
-				delivered = ?, digest = ?, since = (SELECT received FROM citizen WHERE citizen.id = delivery.citizen),
-				settled_at = ?, outcome = ?
-			WHERE id = ?`},
+				delivered = ?1, digest = ?2, settled_at = ?3, outcome = ?4, given = max(given, ?5),
+				since = CASE WHEN ?6 THEN (SELECT received FROM citizen WHERE citizen.id = delivery.citizen) ELSE since END
+			WHERE id = ?7`},
 		{&s.insertReceipt, `INSERT INTO receipt
 			(id, citizen, rule, target, version, sent_at, received, confirmed, withdrawal, outcome, digest, plugin, reference, config,
 			subject, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},

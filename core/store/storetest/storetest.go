@@ -35,6 +35,8 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"NewerUpdateClosesDeadLetter", (*suite).newerUpdateClosesDead},
 		{"ReceiptsMerge", (*suite).receiptsMerge},
 		{"LapsedPermissionStays", (*suite).lapsedStays},
+		{"Reroute", (*suite).reroute},
+		{"DiscardedInFlightStaysSo", (*suite).discardedInFlight},
 		{"WindowsBeginAndEnd", (*suite).windows},
 		{"HeldGrant", (*suite).held},
 		{"ReceiptsAreChained", (*suite).receiptsChained},
@@ -132,7 +134,7 @@ func (s *suite) settle(st store.Settlement) {
 
 func (s *suite) settled(c store.Claimed) {
 	s.Helper()
-	s.settle(store.Settlement{Claim: c, At: late, Status: store.Settled, Outcome: "delivered", Digest: []byte("d"), Receipt: &store.Receipt{
+	s.settle(store.Settlement{Claim: c, At: late, Status: store.Settled, Outcome: "delivered", Digest: []byte("d"), Given: true, Receipt: &store.Receipt{
 		Source: c.Source, CitizenID: c.CitizenID, Rule: c.Rule, Target: c.Target, Version: c.Desired, SentAt: c.SentAt,
 		Received: c.Received, Confirmed: late, Withdrawal: c.Withdrawal, Outcome: "delivered", Digest: []byte("d"),
 		Plugin: "file 1", Reference: "ref", Config: "abc",

@@ -38,6 +38,7 @@ CREATE TABLE delivery (
 	withdrawal    INTEGER NOT NULL, -- 1: a withdrawal is not confirmed yet
 	desired       INTEGER NOT NULL,
 	delivered     INTEGER NOT NULL DEFAULT 0,
+	given         INTEGER NOT NULL DEFAULT 0, -- 1: the target was ever given a record
 	digest        BLOB,             -- of what the target holds; NULL: not known
 	attempts      INTEGER NOT NULL DEFAULT 0,
 	crashes       INTEGER NOT NULL DEFAULT 0,
@@ -48,8 +49,8 @@ CREATE TABLE delivery (
 	outcome       TEXT NOT NULL DEFAULT '',
 	reason        TEXT NOT NULL DEFAULT '',
 	error         TEXT NOT NULL DEFAULT '',
-	-- The order in which a target's deliveries are claimed: withdrawals, the others, dead letters.
-	lane          INTEGER NOT NULL GENERATED ALWAYS AS (CASE WHEN status = 0 THEN 1 - withdrawal ELSE 2 END) VIRTUAL,
+	-- The order in which a target's deliveries are claimed: withdrawals, those that stopped, the others, dead letters.
+	lane          INTEGER NOT NULL GENERATED ALWAYS AS (CASE WHEN status = 0 THEN 2 ELSE 3 END - 2 * withdrawal) VIRTUAL,
 	UNIQUE (citizen, rule)
 ) STRICT;
 
