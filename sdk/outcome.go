@@ -95,9 +95,10 @@ func Rejected(code, format string, args ...any) Outcome {
 	return Outcome{Kind: KindRejected, Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// FromResponse reads an HTTP status as most vendors mean it: 2xx delivered; 401, 403 and 407
-// unauthorized; 429, and 503 with Retry-After, throttled; 408, 409, 423, 425 and 5xx retry; every
-// other one rejected. A plugin looks first at what its vendor means differently.
+// FromResponse reads an HTTP status as most vendors mean it: 2xx delivered; 401, 403 and 407, and 3xx,
+// which says that the configured address is not right, unauthorized; 429, and 503 with Retry-After,
+// throttled; 408, 409, 423, 425 and 5xx retry; every other one rejected. A plugin looks first at what its
+// vendor means differently.
 func FromResponse(status int, header http.Header) Outcome {
 	if status >= 200 && status < 300 {
 		return Delivered("")
@@ -107,7 +108,7 @@ func FromResponse(status int, header http.Header) Outcome {
 	after, said := RetryAfter(header.Get("Retry-After"), time.Now())
 	o := Outcome{Code: code, Message: message, RetryAfter: after}
 	switch {
-	case status == 401 || status == 403 || status == 407:
+	case status >= 300 && status < 400 || status == 401 || status == 403 || status == 407:
 		o.Kind = KindUnauthorized
 	case status == 429 || status == 503 && said:
 		o.Kind = KindThrottled

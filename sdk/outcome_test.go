@@ -26,7 +26,7 @@ func TestFromResponse(t *testing.T) {
 	}{
 		{200, "", KindDelivered, 0},
 		{204, "5", KindDelivered, 0}, // a wait is of no interest then
-		{301, "", KindRejected, 0},
+		{301, "", KindUnauthorized, 0},
 		{400, "", KindRejected, 0},
 		{401, "", KindUnauthorized, 0},
 		{403, "", KindUnauthorized, 0},
