@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 
 	"github.com/agext/levenshtein"
 	"github.com/spf13/cobra"
@@ -79,6 +80,8 @@ func (a *App) Main(ctx context.Context, args []string) int {
 		code = withCode.code
 	case errors.Is(err, admin.ErrNotRunning):
 		code = exitEnvironment
+	case errors.Is(err, admin.ErrAddress):
+		code = exitUsage
 	}
 	if text := err.Error(); text != "" {
 		fmt.Fprintf(a.Stderr, "Error: %s\n", text)
@@ -189,6 +192,43 @@ func (l *live) client() *admin.Client {
 	return admin.NewClient(address, os.Getenv("CONSENTD_ADMIN_TOKEN"))
 }
 
+// limitFlag bounds a list; checkLimit says whether it was given well.
+func limitFlag(cmd *cobra.Command, limit *int) {
+	cmd.Flags().IntVar(limit, "limit", 100, "at most so many, up to 1000")
+}
+
+func checkLimit(limit int) error {
+	if limit < 1 || limit > 1000 {
+		return usage("--limit %d is none: give a number from 1 to 1000", limit)
+	}
+	return nil
+}
+
+// withID makes a verb that speaks of one entry, by the ID that lists show.
+func withID(use, short string, run func(ctx context.Context, l *live, id int64) error) *cobra.Command {
+	var l live
+	cmd := &cobra.Command{
+		Use: use + " ID", Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := parseID(args[0])
+			if err != nil {
+				return err
+			}
+			return run(cmd.Context(), &l, id)
+		},
+	}
+	l.flags(cmd)
+	return cmd
+}
+
+func parseID(s string) (int64, error) {
+	id, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || id <= 0 {
+		return 0, usage("%q is no ID: an ID is a number, as `list` shows it", s)
+	}
+	return id, nil
+}
+
 // readInput reads a file, or standard input when it is called "-".
 func (a *App) readInput(name string) ([]byte, error) {
 	if name == "-" {
@@ -196,7 +236,7 @@ func (a *App) readInput(name string) ([]byte, error) {
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return nil, usage("read update: %w", err)
+		return nil, usage("%w", err)
 	}
 	return data, nil
 }

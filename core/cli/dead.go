@@ -45,6 +45,9 @@ func (a *App) deadList() *cobra.Command {
 			if err := checkReason(sel); err != nil {
 				return err
 			}
+			if err := checkLimit(limit); err != nil {
+				return err
+			}
 			p, err := l.client().Dead(cmd.Context(), sel, 0, limit)
 			if err != nil {
 				return err
@@ -71,49 +74,37 @@ func (a *App) deadList() *cobra.Command {
 	}
 	l.flags(cmd)
 	filters(cmd, &sel)
-	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many, up to 1000")
+	limitFlag(cmd, &limit)
 	return cmd
 }
 
 func (a *App) deadShow() *cobra.Command {
-	var l live
-	cmd := &cobra.Command{
-		Use:   "show ID",
-		Short: "Show one dead letter",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := parseID(args[0])
-			if err != nil {
-				return err
-			}
-			p, err := l.client().Dead(cmd.Context(), admin.DeadSelection{ID: id}, 0, 1)
-			if err != nil {
-				return err
-			}
-			if len(p.Dead) == 0 {
-				return fmt.Errorf("no dead letter %d: `consentd dead list` lists them", id)
-			}
-			d := p.Dead[0]
-			if l.json {
-				return printJSON(a.Stdout, d)
-			}
-			fmt.Fprintf(a.Stdout, "Dead letter %d\n", d.ID)
-			t := newTable(a.Stdout, "  target", d.Target)
-			t.row("  rule", d.Rule)
-			t.row("  source", d.Source)
-			t.row("  citizen", d.CitizenID)
-			t.row("  withdrawal", strconv.FormatBool(d.Withdrawal))
-			t.row("  reason", d.Reason)
-			t.row("  error", d.Error)
-			t.row("  attempts", strconv.Itoa(d.Attempts))
-			t.row("  since", d.Since.Format(timeLayout))
-			t.row("  last attempt", d.StoppedAt.Format(timeLayout))
-			t.row("  next retry", until(d.NextRetry))
-			return t.flush()
-		},
-	}
-	l.flags(cmd)
-	return cmd
+	return withID("show", "Show one dead letter", func(ctx context.Context, l *live, id int64) error {
+		p, err := l.client().Dead(ctx, admin.DeadSelection{ID: id}, 0, 1)
+		if err != nil {
+			return err
+		}
+		if len(p.Dead) == 0 {
+			return fmt.Errorf("no dead letter %d: `consentd dead list` lists them", id)
+		}
+		d := p.Dead[0]
+		if l.json {
+			return printJSON(a.Stdout, d)
+		}
+		fmt.Fprintf(a.Stdout, "Dead letter %d\n", d.ID)
+		t := newTable(a.Stdout, "  target", d.Target)
+		t.row("  rule", d.Rule)
+		t.row("  source", d.Source)
+		t.row("  citizen", d.CitizenID)
+		t.row("  withdrawal", strconv.FormatBool(d.Withdrawal))
+		t.row("  reason", d.Reason)
+		t.row("  error", d.Error)
+		t.row("  attempts", strconv.Itoa(d.Attempts))
+		t.row("  since", d.Since.Format(timeLayout))
+		t.row("  last attempt", d.StoppedAt.Format(timeLayout))
+		t.row("  next retry", until(d.NextRetry))
+		return t.flush()
+	})
 }
 
 func (a *App) deadChange(verb, short, done string, change func(*admin.Client, context.Context, admin.DeadSelection) (admin.Changed, error)) *cobra.Command {
@@ -158,11 +149,3 @@ func (a *App) deadChange(verb, short, done string, change func(*admin.Client, co
 }
 
 const timeLayout = "2006-01-02 15:04:05Z07:00"
-
-func parseID(s string) (int64, error) {
-	id, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || id <= 0 {
-		return 0, usage("%q is no ID: an ID is a number, as `list` shows it", s)
-	}
-	return id, nil
-}

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/hcl/v2"
+
 	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/daemon"
@@ -63,6 +65,7 @@ func (a *App) runDev(ctx context.Context) error {
 	defer samples.Wait()
 	diags, err = daemon.Run(ctx, daemon.Options{
 		Config: cfg, Finder: finder, Version: a.Version, Log: a.logger(cfg.Log),
+		Warn: func(d hcl.Diagnostics) { _ = a.diagnose(cfg, d, false) },
 		Started: func(listener, admin net.Addr) {
 			source := fmt.Sprintf("http://%s%s", listener, cfg.Sources[0].Path)
 			fmt.Fprintf(a.Stdout, devWelcome, admin, source)

@@ -59,7 +59,7 @@ func (a *App) explain() *cobra.Command {
 			if err != nil {
 				return ended(err)
 			}
-			all := []explained{}
+			all, failed := []explained{}, 0
 			for _, r := range rules {
 				if r.Source != src.Name {
 					continue
@@ -68,11 +68,15 @@ func (a *App) explain() *cobra.Command {
 				records, err := r.Evaluate(src.Name, state, now)
 				if err != nil {
 					e.Error = err.Error()
+					failed++
 				}
 				e.Records = append(e.Records, records...)
 				all = append(all, e)
 			}
-			return a.printExplained(all, c.json)
+			if err := a.printExplained(all, c.json); err != nil || failed == 0 {
+				return err
+			}
+			return fmt.Errorf("%d of %d rules failed", failed, len(all))
 		},
 	}
 	c.flags(cmd)

@@ -76,7 +76,7 @@ func (a *App) format(name string, check, diff bool) (bool, error) {
 	}
 	out, diags := config.Format(src, name)
 	if diags.HasErrors() {
-		return false, a.diagnose(&config.Config{Files: map[string]*hcl.File{name: {Bytes: src}}}, diags, false)
+		return false, a.diagnose(&config.Config{Files: map[string]*hcl.File{name: config.Blank(src, name)}}, diags, false)
 	}
 	changed := !bytes.Equal(src, out)
 	switch {
@@ -94,17 +94,29 @@ func (a *App) format(name string, check, diff bool) (bool, error) {
 	return changed, err
 }
 
-// replaceFile leaves the old file or the new one, whatever happens.
-func replaceFile(name string, data []byte) error {
+// replaceFile leaves the old file or the new one, whatever happens. Of a symbolic link it replaces the
+// file that it leads to.
+func replaceFile(name string, data []byte) (err error) {
+	if name, err = filepath.EvalSymlinks(name); err != nil {
+		return err
+	}
 	info, err := os.Stat(name)
 	if err != nil {
 		return err
 	}
-	unborn := name + ".new"
-	if err := os.WriteFile(unborn, data, info.Mode().Perm()); err != nil {
+	unborn, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.new")
+	if err != nil {
 		return err
 	}
-	return os.Rename(unborn, name)
+	_, err = unborn.Write(data)
+	err = errors.Join(err, unborn.Chmod(info.Mode().Perm()), unborn.Close())
+	if err == nil {
+		err = os.Rename(unborn.Name(), name)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(unborn.Name()))
+	}
+	return err
 }
 
 // diff prints the difference as diff(1) does.

@@ -23,12 +23,17 @@ func (c *configured) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.path, "config", "", "configuration: a file, or a directory whose *.hcl files are merged\n(default $CONSENTD_CONFIG)")
 }
 
+// named is the path of the configuration, or "" when none is named.
+func (c *configured) named() string {
+	if c.path != "" {
+		return c.path
+	}
+	return os.Getenv("CONSENTD_CONFIG")
+}
+
 // load reads the configuration and prints what is wrong with it.
 func (a *App) load(c configured) (*config.Config, error) {
-	path := c.path
-	if path == "" {
-		path = os.Getenv("CONSENTD_CONFIG")
-	}
+	path := c.named()
 	if path == "" {
 		return nil, usage("which configuration? Give --config PATH, or try `consentd run --dev`, which needs none")
 	}

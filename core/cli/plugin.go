@@ -36,7 +36,7 @@ func (a *App) pluginServe() *cobra.Command {
 
 // pluginFinder finds the bundled plugins and, with a configuration, the external ones it names.
 func (a *App) pluginFinder(c configured) (supervise.Finder, error) {
-	if c.path == "" {
+	if c.named() == "" {
 		return a.finder(nil)
 	}
 	cfg, err := a.load(c)
@@ -100,7 +100,7 @@ func (a *App) pluginDescribe() *cobra.Command {
 				return ended(err)
 			}
 			if c.json {
-				return printJSON(a.Stdout, about)
+				return printJSON(a.Stdout, descriptionOf(about))
 			}
 			fmt.Fprintf(a.Stdout, "%s %s\n\n%s\n", about.Type, about.Version, strings.TrimSpace(about.Doc))
 			fmt.Fprintf(a.Stdout, "\nconfig:\n")

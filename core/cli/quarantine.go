@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
+
+	"github.com/consentd/consentd/core/admin"
 )
 
 func (a *App) quarantine() *cobra.Command {
@@ -20,6 +23,9 @@ func (a *App) quarantineList() *cobra.Command {
 		Short: "List the quarantine",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkLimit(limit); err != nil {
+				return err
+			}
 			p, err := l.client().Quarantine(cmd.Context(), 0, limit)
 			if err != nil {
 				return err
@@ -45,83 +51,47 @@ func (a *App) quarantineList() *cobra.Command {
 		},
 	}
 	l.flags(cmd)
-	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many, up to 1000")
+	limitFlag(cmd, &limit)
 	return cmd
 }
 
 func (a *App) quarantineShow() *cobra.Command {
-	var l live
-	cmd := &cobra.Command{
-		Use:   "show ID",
-		Short: "Print one body as it came; it holds personal data",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := parseID(args[0])
-			if err != nil {
-				return err
-			}
-			q, err := l.client().Quarantined(cmd.Context(), id)
-			if err != nil {
-				return err
-			}
-			if l.json {
-				return printJSON(a.Stdout, q)
-			}
-			_, err = a.Stdout.Write(append(q.Body, '\n'))
+	return withID("show", "Print one body as it came; it holds personal data", func(ctx context.Context, l *live, id int64) error {
+		q, err := l.client().Quarantined(ctx, id)
+		if err != nil {
 			return err
-		},
-	}
-	l.flags(cmd)
-	return cmd
+		}
+		if l.json {
+			return printJSON(a.Stdout, q)
+		}
+		_, err = a.Stdout.Write(append(q.Body, '\n'))
+		return err
+	})
 }
 
 func (a *App) quarantineReplay() *cobra.Command {
-	var l live
-	cmd := &cobra.Command{
-		Use:   "replay ID",
-		Short: "Take one body through the front door again",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := parseID(args[0])
-			if err != nil {
-				return err
-			}
-			r, err := l.client().ReplayQuarantined(cmd.Context(), id)
-			if err != nil {
-				return err
-			}
-			if l.json {
-				return printJSON(a.Stdout, r)
-			}
-			fmt.Fprintln(a.Stdout, r.Status)
-			return nil
-		},
-	}
-	l.flags(cmd)
-	return cmd
+	return withID("replay", "Take one body through the front door again", func(ctx context.Context, l *live, id int64) error {
+		r, err := l.client().ReplayQuarantined(ctx, id)
+		if err != nil {
+			return err
+		}
+		if l.json {
+			return printJSON(a.Stdout, r)
+		}
+		fmt.Fprintln(a.Stdout, r.Status)
+		return nil
+	})
 }
 
 func (a *App) quarantineDiscard() *cobra.Command {
-	var l live
-	cmd := &cobra.Command{
-		Use:   "discard ID",
-		Short: "Remove one body for good",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := parseID(args[0])
-			if err != nil {
-				return err
-			}
-			if err := l.client().DiscardQuarantined(cmd.Context(), id); err != nil {
-				return err
-			}
-			if l.json {
-				return printJSON(a.Stdout, map[string]int{"changed": 1})
-			}
-			fmt.Fprintln(a.Stdout, "discarded")
-			return nil
-		},
-	}
-	l.flags(cmd)
-	return cmd
+	return withID("discard", "Remove one body for good", func(ctx context.Context, l *live, id int64) error {
+		if err := l.client().DiscardQuarantined(ctx, id); err != nil {
+			return err
+		}
+		if l.json {
+			return printJSON(a.Stdout, admin.Changed{Changed: 1})
+		}
+		fmt.Fprintln(a.Stdout, "discarded")
+		return nil
+	})
 }

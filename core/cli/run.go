@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime/debug"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/consentd/consentd/core/daemon"
@@ -41,10 +42,17 @@ func (a *App) run() *cobra.Command {
 				// megabytes and saves a tenth of the CPU.
 				debug.SetGCPercent(200)
 			}
+			if err := a.diagnose(cfg, cfg.Idle(), false); err != nil {
+				return err
+			}
 			diags, err := daemon.Run(cmd.Context(), daemon.Options{
 				Config: cfg, Finder: finder, Version: a.Version, Log: a.logger(cfg.Log),
+				Warn: func(d hcl.Diagnostics) { _ = a.diagnose(cfg, d, false) },
 			})
-			return errors.Join(a.diagnose(cfg, diags, false), ended(err))
+			if diags.HasErrors() {
+				return errors.Join(a.diagnose(cfg, diags, false), ended(err))
+			}
+			return ended(err)
 		},
 	}
 	c.flags(cmd)

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -40,7 +41,9 @@ func (a *App) send() *cobra.Command {
 				o.Credential = os.Getenv("CONSENTD_SEND_CREDENTIAL")
 			}
 			if refresh.URL != "" {
-				refresh.Token = os.Getenv("CONSENTD_SEND_REFRESH_TOKEN")
+				if refresh.Token = os.Getenv("CONSENTD_SEND_REFRESH_TOKEN"); refresh.Token == "" {
+					return usage("--refresh-url needs the refresh token: set CONSENTD_SEND_REFRESH_TOKEN")
+				}
 				refresh.ClientSecret = os.Getenv("CONSENTD_SEND_CLIENT_SECRET")
 				o.Refresh = &refresh
 			}
@@ -49,14 +52,27 @@ func (a *App) send() *cobra.Command {
 				return usage("%w", err)
 			}
 			answer, err := s.Send(cmd.Context(), body)
-			if err != nil {
+			switch {
+			case errors.Is(err, sender.ErrNoToken):
+				return fmt.Errorf("%w\nCheck CONSENTD_SEND_REFRESH_TOKEN, and --client-id and CONSENTD_SEND_CLIENT_SECRET if the source has them", err)
+			case err != nil && cmd.Context().Err() != nil:
+				return err
+			case err != nil && answer.Status == http.StatusUnauthorized: // and the token endpoint does not answer
+				return environment(fmt.Errorf("%w; is --refresh-url right, and consentd running at %s?", err, hostOf(refresh.URL)))
+			case err != nil:
 				return environment(fmt.Errorf("%w; is consentd running at %s?", err, hostOf(o.URL)))
 			}
 			fmt.Fprintf(a.Stdout, "%d %s\n", answer.Status, strings.TrimSpace(string(answer.Body)))
-			if !answer.OK() {
-				return errors.New("the update was not taken")
+			switch {
+			case answer.OK():
+				return nil
+			case answer.Status == http.StatusUnauthorized && answer.Refreshed:
+				return errors.New("the update was not taken: the new access token was refused; say with --header, --prefix or --query where the source expects it")
+			case answer.Status == http.StatusUnauthorized:
+				return errors.New("the update was not taken: the credential was refused\n" +
+					"Set CONSENTD_SEND_CREDENTIAL to it, and say with --header, --prefix or --query where the source expects it")
 			}
-			return nil
+			return errors.New("the update was not taken")
 		},
 	}
 	cmd.Flags().StringVar(&o.URL, "to", "", "where the source listens, such as http://127.0.0.1:8484/webhooks/dataguard")

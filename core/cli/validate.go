@@ -26,6 +26,7 @@ func (a *App) validate() *cobra.Command {
 				return err
 			}
 			diags, err := daemon.Validate(cmd.Context(), cfg, finder, offline, a.quietLogger())
+			diags = append(cfg.Idle(), diags...)
 			if err := errors.Join(a.diagnose(cfg, diags, c.json), ended(err)); err != nil {
 				return err
 			}

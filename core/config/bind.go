@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
@@ -57,7 +58,27 @@ func (c *Config) Bind(types map[string]Schemas) ([]*rules.Rule, hcl.Diagnostics)
 	if diags.HasErrors() {
 		compiled = nil
 	}
-	return compiled, inOrder(diags)
+	return compiled, inOrder(c.withhold(diags))
+}
+
+// Idle warns of a configuration that moves nothing, for want of sources, rules or targets.
+func (c *Config) Idle() hcl.Diagnostics {
+	var missing []string
+	for _, part := range []struct {
+		block string
+		count int
+	}{{"source", len(c.Sources)}, {"rule", len(c.Rules)}, {"target", len(c.Targets)}} {
+		if part.count == 0 {
+			missing = append(missing, part.block)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return hcl.Diagnostics{{Severity: hcl.DiagWarning, Summary: "Configuration does nothing",
+		Detail: fmt.Sprintf("No %s is configured, so no update goes anywhere. Add a block of that kind for each, or name the file or directory that has them.",
+			strings.Join(missing, ", no ")),
+	}}
 }
 
 // render fills Fields.

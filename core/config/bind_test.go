@@ -65,6 +65,22 @@ func TestBindMistakes(t *testing.T) {
 	}
 }
 
+func TestIdle(t *testing.T) {
+	rule := "rule \"r\" {\nsource = source.in\ntarget = target.out\nrecord {}\n}\n"
+	for text, want := range map[string]string{
+		"":                     "No source, no rule, no target is configured",
+		"log {}":               "No source, no rule, no target is configured",
+		source + target:        "No rule is configured",
+		source:                 "No rule, no target is configured",
+		source + target + rule: "",
+	} {
+		diags := mustParse(t, text).Idle()
+		if got := render(diags); diags.HasErrors() || want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("%q: %s", text, got)
+		}
+	}
+}
+
 func TestTargetDiagnostic(t *testing.T) {
 	config := mustParse(t, inConfig(`headers = {
   X-Team = "blue"

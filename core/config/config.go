@@ -37,6 +37,8 @@ type Config struct {
 	Files map[string]*hcl.File
 
 	scope *eval.Scope
+	// withhold takes blanked texts out of diagnostics.
+	withhold func(hcl.Diagnostics) hcl.Diagnostics
 }
 
 // Log says what is logged and how.

@@ -174,6 +174,19 @@ func TestSnippetsHoldNoSecret(t *testing.T) {
 		"heredoc":        {"admin {\n token = [<<E\nZq\nE\n]\n}", ``},
 		"by schema":      {inConfig("headers = { X-Team = [\"Zq1\"] }"), `X-Team = ["***"]`},
 		"no syntax":      {"target \"mailchimp\" \"x\" {\n config {\n  api_key = \"Zq1\" \"Zq2\"\n }\n}", `api_key = "***" "***"`},
+		"no quotes":      {inAuth("api_key", "header = \"X\"\nkeys = [Zqsecret]"), `keys = [********]`},
+		"not at all":     {"admin { token = Zqsec-ret+Zq/Zq== }", `token = `},
+		"a number":       {"admin { token = { a = 2990912 }[Zq] }", `[**]`},
+		"one quote":      {inAuth("api_key", "header = \"X\"\nkeys = [env(\"Zqsecret)]"), `keys = [env("*********`},
+		"after a quote":  {"log { level = \"info }\nadmin { token = \"Zq\" }\n" + inAuth("token", "tokens = [\"Zq\"]"), `log { level = "info }`},
+		"open heredoc":   {"plugin_dir = <<E\nx\nadmin { token = \"Zq\" }", ``},
+		"single quotes":  {"admin { token = 'Zq' }", `token = '**'`},
+		"backslash":      {"admin { token = \"Zq\\Zq\" }", ``},
+		"no equals sign": {inAuth("token", "tokens [\"Zq\"]"), `tokens ["**"]`},
+		"in a comment":   {"admin { token = tonumber([]) # Zq\n }", ``},
+		"unknown name":   {inConfig("headers = { X-Team = Zqsecret }"), `X-Team = ********`},
+		"unknown func":   {inAuth("token", "tokens = [Zqs3cret(1)]"), `tokens = [********(*)]`},
+		"a typo":         {inAuth("token", "tokens = [evn(\"CPM_KEY\")]"), `tokens = [evn(`},
 		"a map's key":    {"target \"file\" \"x\" {\n config {\n  path = { \"X-Api-Key\" = \"Zq1\", y = [] }\n }\n}", `"X-Api-Key" = "***"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -184,15 +197,23 @@ func TestSnippetsHoldNoSecret(t *testing.T) {
 			if !diags.HasErrors() {
 				t.Fatal("nothing is wrong, so nothing is shown")
 			}
+			if text := written(t, config.Files, diags, Form{JSON: true}); strings.Contains(text, "Zq") {
+				t.Errorf("as JSON\n%s", text)
+			}
 			got := written(t, config.Files, diags, Form{})
 			if strings.Contains(got, "Zq") || !strings.Contains(got, c.shown) {
 				t.Errorf("shown is\n%s", got)
 			}
 		})
 	}
-	// What is no secret stays readable, and a rule's key is none.
-	src := "source \"s\" {\n token_path = \"/a\"\n}\nrule \"r\" {\n record {\n  key = \"x\"\n }\n}\n"
-	if got := string(blankSecrets([]byte(src), "main.hcl")); got != src {
+	// A bracket that is open does not make the rest of the file a rule.
+	open := "rule \"r\" {\n record {\n  key = [\"x\"\n }\n}\nsource \"s\" {\n auth \"token\" {\n  tokens = [\"Zq\"]\n }\n}\n"
+	if got := string(blankSecrets([]byte(open), "main.hcl")); got != strings.Replace(open, "Zq", "**", 1) {
+		t.Errorf("blanked to\n%s", got)
+	}
+	// What is no secret stays readable, also after a comment at the end of one, and a rule's key is none.
+	src := "admin {\n token = env(\"A\")#\n address = \"x\"\n}\nsource \"s\" {\n token_path = \"/a\"\n}\nrule \"r\" {\n record {\n  key = \"x\"\n }\n}\n"
+	if got := string(blankSecrets([]byte(src), "main.hcl")); got != strings.Replace(src, "#", "*", 1) {
 		t.Errorf("blanked to\n%s", got)
 	}
 }
@@ -205,5 +226,49 @@ func TestPluginMistakesHoldNoSecret(t *testing.T) {
 	d := config.TargetDiagnostic("news", sdk.ConfigError{Summary: "chimp-secret", Detail: "got Bearer token-secret"})
 	if d.Summary != hidden || d.Detail != "got "+hidden {
 		t.Errorf("%s: %s", d.Summary, d.Detail)
+	}
+}
+
+func TestWritesNoMoreThanAnybodyReads(t *testing.T) {
+	warning := &hcl.Diagnostic{Severity: hcl.DiagWarning, Summary: "W"}
+	diags := hcl.Diagnostics{warning}
+	src := bytes.Repeat([]byte("\u00e9\x1b[31m"), 4000)
+	files := map[string]*hcl.File{"main.hcl": {Bytes: src}}
+	for i := range 999 {
+		at := hcl.Range{Filename: "main.hcl", Start: hcl.Pos{Line: 1, Column: 6 * i, Byte: 7 * i}, End: hcl.Pos{Byte: 7*i + 700}}
+		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: "E", Detail: string(src), Subject: &at})
+	}
+	text := written(t, files, diags, Form{})
+	if len(text) > 20*(4*snippetWidth+2*maxText+200)*2 || strings.Contains(text, "\x1b") || strings.Contains(text, "Warning") ||
+		!strings.HasSuffix(text, "\n... and 980 more.\n") {
+		t.Errorf("%d bytes, ending in %s", len(text), text[len(text)-200:])
+	}
+	var got struct {
+		Errors      int   `json:"error_count"`
+		Warnings    int   `json:"warning_count"`
+		Omitted     int   `json:"omitted_count"`
+		Diagnostics []any `json:"diagnostics"`
+	}
+	if err := json.Unmarshal([]byte(written(t, files, diags, Form{JSON: true})), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Errors != 999 || got.Warnings != 1 || got.Omitted != 980 || len(got.Diagnostics) != 20 {
+		t.Errorf("%d errors, %d warnings, %d omitted, %d written", got.Errors, got.Warnings, got.Omitted, len(got.Diagnostics))
+	}
+}
+
+func TestSnippetOfALongLine(t *testing.T) {
+	line := strings.Repeat("a", 300) + "\t\x07bc" + strings.Repeat("d", 300)
+	at := hcl.Range{Filename: "main.hcl", Start: hcl.Pos{Line: 1, Column: 302, Byte: 301}, End: hcl.Pos{Byte: 303}}
+	got := written(t, map[string]*hcl.File{"main.hcl": {Bytes: []byte(line)}}, hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "S", Subject: &at}}, Form{})
+	want := "Error: S\n\n  on main.hcl:1,302:\n" +
+		"   1 | …" + strings.Repeat("a", 59) + "\t\\abc" + strings.Repeat("d", 137) + "…\n" +
+		"     | " + strings.Repeat(" ", 60) + "\t^^^\n\n"
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	at.End.Byte = len(line)
+	if got := written(t, map[string]*hcl.File{"main.hcl": {Bytes: []byte(line)}}, hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "S", Subject: &at}}, Form{}); strings.Count(got, "^") != 141 {
+		t.Errorf("got\n%s", got)
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -78,23 +80,57 @@ func Parse(files map[string][]byte, getenv func(string) (string, bool)) (*Config
 func parse(files map[string][]byte, dir string, getenv func(string) (string, bool)) (*Config, hcl.Diagnostics) {
 	p := &parser{dir: dir, scope: staticScope(dir, getenv), seen: map[string]hcl.Range{}}
 	c := &Config{Files: map[string]*hcl.File{}, scope: p.scope}
+	names := slices.Sorted(maps.Keys(files))
+	for _, name := range names {
+		if d := notText(files[name], name); d != nil {
+			return c, hcl.Diagnostics{d}
+		}
+	}
 	hash := sha256.New()
 	var bodies []*hclsyntax.Body
-	for _, name := range slices.Sorted(maps.Keys(files)) {
+	for _, name := range names {
 		hash.Write(files[name])
 		file, diags := hclsyntax.ParseConfig(files[name], name, hcl.InitialPos)
 		p.diags = append(p.diags, diags...)
 		bodies = append(bodies, file.Body.(*hclsyntax.Body))
-		c.Files[name] = &hcl.File{Body: file.Body, Bytes: blankSecrets(files[name], name), Nav: file.Nav}
+		c.Files[name] = Blank(files[name], name)
+		c.Files[name].Body, c.Files[name].Nav = file.Body, file.Nav
 	}
+	c.withhold = func(diags hcl.Diagnostics) hcl.Diagnostics { return withhold(diags, files, c.Files) }
 	c.Hash = hex.EncodeToString(hash.Sum(nil))
 	if !p.diags.HasErrors() {
 		p.config(c, p.merge(bodies))
 	}
-	if p.diags.HasErrors() {
+	diags := inOrder(c.withhold(p.diags))
+	if diags.HasErrors() {
 		c = &Config{Files: c.Files}
 	}
-	return c, inOrder(p.diags)
+	return c, diags
+}
+
+// notText is the one thing to say of a file that is no text, such as an executable; nil of any other.
+func notText(src []byte, name string) *hcl.Diagnostic {
+	d := &hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Not a configuration"}
+	if bytes.IndexByte(src, 0) >= 0 {
+		d.Detail = fmt.Sprintf("%q is no HCL file: it holds NUL bytes. Name a *.hcl file, or a directory of them.", name)
+		return d
+	}
+	if !utf8.Valid(src) {
+		line := 1
+		for rest := src; len(rest) > 0; {
+			r, size := utf8.DecodeRune(rest)
+			if r == utf8.RuneError && size == 1 {
+				break
+			}
+			if r == '\n' {
+				line++
+			}
+			rest = rest[size:]
+		}
+		d.Detail = fmt.Sprintf("%q is no HCL file: line %d is not UTF-8 text. Name a *.hcl file, or a directory of them; if this is one, save it as UTF-8.", name, line)
+		return d
+	}
+	return nil
 }
 
 // parser holds what reading a whole configuration shares.

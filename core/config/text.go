@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -15,8 +16,8 @@ const (
 	red, yellow, bold, reset = "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
 )
 
-// writeText writes diagnostics for a person. HCL's own writer names no column.
-func writeText(w io.Writer, files map[string]*hcl.File, diags hcl.Diagnostics, form Form) error {
+// writeText writes diagnostics for a person, and how many more there are. HCL's own writer names no column.
+func writeText(w io.Writer, files map[string]*hcl.File, diags hcl.Diagnostics, more int, form Form) error {
 	out := bufio.NewWriter(w)
 	for _, d := range diags {
 		word, color := "Error", red
@@ -35,6 +36,9 @@ func writeText(w io.Writer, files map[string]*hcl.File, diags hcl.Diagnostics, f
 			fmt.Fprintf(out, "%s\n\n", wrap(d.Detail, form.Width))
 		}
 	}
+	if more > 0 {
+		fmt.Fprintf(out, "... and %d more.\n", more)
+	}
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("write diagnostics: %w", err)
 	}
@@ -43,14 +47,14 @@ func writeText(w io.Writer, files map[string]*hcl.File, diags hcl.Diagnostics, f
 
 // writeSnippet writes the place, its first line, and carets below what is meant.
 func writeSnippet(out *bufio.Writer, file *hcl.File, at hcl.Range) {
-	fmt.Fprintf(out, "  on %s:%d,%d", at.Filename, at.Start.Line, at.Start.Column)
+	fmt.Fprintf(out, "  on %s:%d,%d", legible(at.Filename), at.Start.Line, at.Start.Column)
 	if file == nil || at.Start.Byte > len(file.Bytes) {
 		out.WriteString("\n\n")
 		return
 	}
 	if nav, ok := file.Nav.(interface{ ContextString(int) string }); ok {
 		if block := nav.ContextString(at.Start.Byte); block != "" {
-			fmt.Fprintf(out, ", in %s", block)
+			fmt.Fprintf(out, ", in %s", legible(shorten(block)))
 		}
 	}
 	src := file.Bytes
@@ -59,18 +63,79 @@ func writeSnippet(out *bufio.Writer, file *hcl.File, at hcl.Range) {
 	if i := bytes.IndexByte(src[at.Start.Byte:], '\n'); i >= 0 {
 		end = at.Start.Byte + i
 	}
-	line := strings.TrimRight(string(src[start:end]), "\r")
+	meantEnd := max(at.Start.Byte, min(at.End.Byte, end))
+	before, meant, after := window(string(src[start:at.Start.Byte]), string(src[at.Start.Byte:meantEnd]),
+		strings.TrimRight(string(src[meantEnd:end]), "\r"))
+	before, meant, after = legible(before), legible(strings.TrimRight(meant, "\r")), legible(after)
 	margin := fmt.Sprintf("%4d | ", at.Start.Line)
-	fmt.Fprintf(out, ":\n%s%s\n", margin, line)
+	fmt.Fprintf(out, ":\n%s%s%s%s\n", margin, before, meant, after)
 	blanks := strings.Map(func(r rune) rune {
 		if r == '\t' {
 			return r
 		}
 		return ' '
-	}, string(src[start:at.Start.Byte]))
-	length := utf8.RuneCount(src[at.Start.Byte:max(at.Start.Byte, min(at.End.Byte, start+len(line)))])
-	fmt.Fprintf(out, "%s| %s%s\n\n", strings.Repeat(" ", len(margin)-2), blanks, strings.Repeat("^", max(length, 1)))
+	}, before)
+	carets := strings.Repeat("^", max(utf8.RuneCountInString(meant), 1))
+	fmt.Fprintf(out, "%s| %s%s\n\n", strings.Repeat(" ", len(margin)-2), blanks, carets)
 }
+
+const (
+	// snippetWidth bounds the line of a snippet, in runes before escapes.
+	snippetWidth = 200
+	// snippetLead is how much of a longer line is shown before what is meant.
+	snippetLead = 60
+	ellipsis    = "…"
+)
+
+// window cuts a line that is too long to what is around the beginning of what is meant.
+func window(before, meant, after string) (string, string, string) {
+	b, m, a := []rune(before), []rune(meant), []rune(after)
+	if len(b)+len(m)+len(a) <= snippetWidth {
+		return before, meant, after
+	}
+	if len(b) > snippetLead {
+		b = b[len(b)-snippetLead:]
+		before = ellipsis + string(b)
+	}
+	left := snippetWidth - len(b)
+	if len(m) > left {
+		return before, string(m[:left]), ellipsis
+	}
+	if left -= len(m); len(a) > left {
+		after = string(a[:left]) + ellipsis
+	}
+	return before, meant, after
+}
+
+// shorten cuts a text that is longer than anybody reads.
+func shorten(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	if runes := []rune(text); len(runes) > maxText {
+		return string(runes[:maxText]) + ellipsis
+	}
+	return text
+}
+
+// legible writes what a terminal would obey, or not show, as Go escapes; tabs and line breaks stay.
+func legible(text string) string {
+	text = strings.ToValidUTF8(text, string(utf8.RuneError))
+	if strings.IndexFunc(text, obscure) < 0 {
+		return text
+	}
+	var out strings.Builder
+	for _, r := range text {
+		if obscure(r) {
+			out.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		} else {
+			out.WriteRune(r)
+		}
+	}
+	return out.String()
+}
+
+func obscure(r rune) bool { return r != '\t' && r != '\n' && !strconv.IsPrint(r) }
 
 // wrap breaks a text between words, where width is not 0.
 func wrap(text string, width uint) string {

@@ -32,6 +32,7 @@ func TestDidYouMean(t *testing.T) {
 		known []string
 	}{
 		`Did you mean "b1"?`:               {"b2", []string{"b1"}},
+		`Did you mean "env"?`:              {"evn", []string{"env", "min"}},
 		`Write "long".`:                    {"x", []string{"long"}},
 		`Write one of "a", "bb" or "ccc".`: {"unlike", []string{"ccc", "a", "bb"}},
 		"":                                 {"unlike", nil},

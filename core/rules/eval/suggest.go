@@ -22,9 +22,8 @@ func Suggest(given string, known []string) string {
 	}
 	best, nearest := "", limit+1
 	for _, name := range slices.Sorted(slices.Values(known)) {
-		distance := levenshtein.Distance(fold(given), fold(name), nil)
-		if distance < nearest && distance < max(len(given), len(name)) {
-			best, nearest = name, distance
+		if d := distance(fold(given), fold(name)); d < nearest && d < max(len(given), len(name)) {
+			best, nearest = name, d
 		}
 	}
 	if best != "" || len(given) < 3 {
@@ -36,6 +35,21 @@ func Suggest(given string, known []string) string {
 		}
 	}
 	return ""
+}
+
+// distance is how many letters differ; two neighbours that changed places are one mistake.
+func distance(a, b string) int {
+	if len(a) == len(b) {
+		for i := 0; i+1 < len(a); i++ {
+			if a[i] != b[i] {
+				if a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:] {
+					return 1
+				}
+				break
+			}
+		}
+	}
+	return levenshtein.Distance(a, b, nil)
 }
 
 func fold(name string) string {

@@ -27,6 +27,9 @@ const (
 	maxAnswer       = 64 << 10    // bytes of an answer that are read
 )
 
+// ErrNoToken is wrapped by Send when the token endpoint answered, and gave no access token.
+var ErrNoToken = errors.New("no access token was given")
+
 // Options say where to post and with what.
 type Options struct {
 	// URL of the source, absolute, http or https.
@@ -206,15 +209,15 @@ func (s *Sender) refresh(ctx context.Context, refused string) error {
 		Error       string `json:"error"`
 	}
 	if err := json.Unmarshal(body, &tokens); err != nil && status == http.StatusOK {
-		return errors.New("the token endpoint's answer is not the JSON it should be")
+		return fmt.Errorf("%w: the token endpoint's answer is not the JSON it should be", ErrNoToken)
 	}
 	switch {
 	case status != http.StatusOK && knownErrors[tokens.Error]:
-		return fmt.Errorf("the token endpoint answers %d %s", status, tokens.Error)
+		return fmt.Errorf("%w: the token endpoint answers %d %s", ErrNoToken, status, tokens.Error)
 	case status != http.StatusOK:
-		return fmt.Errorf("the token endpoint answers %d", status)
+		return fmt.Errorf("%w: the token endpoint answers %d", ErrNoToken, status)
 	case tokens.AccessToken == "":
-		return errors.New("the token endpoint's answer has no access_token")
+		return fmt.Errorf("%w: the token endpoint's answer has no access_token", ErrNoToken)
 	}
 	s.credential = tokens.AccessToken
 	return nil

@@ -2,6 +2,7 @@ package sender_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -251,18 +252,22 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 		name    string
 		options sender.Options
 		want    string
+		noToken bool
 	}{
-		{"nobody there", sender.Options{URL: closed.URL + path + "?k=" + url.QueryEscape(key), Query: "key", Credential: key}, "post the update"},
-		{"no token endpoint there", sender.Options{URL: w.url + path, Refresh: &sender.Refresh{URL: closed.URL, Token: refresh}}, "refresh the access token"},
-		{"wrong refresh token", sender.Options{URL: w.url + path, Refresh: &sender.Refresh{URL: w.url + path + "/oauth/token", Token: key}}, "answers 400 invalid_grant"},
-		{"endpoint that echoes", sender.Options{URL: w.url + path, Refresh: &sender.Refresh{URL: bad.URL + "/echo", Token: refresh}}, "answers 400"},
-		{"endpoint without JSON", sender.Options{URL: w.url + path, Refresh: &sender.Refresh{URL: bad.URL + "/text", Token: refresh}}, "not the JSON"},
-		{"endpoint without a token", sender.Options{URL: w.url + path, Refresh: &sender.Refresh{URL: bad.URL + "/empty", Token: refresh}}, "no access_token"},
+		{"nobody there", sender.Options{URL: closed.URL + path + "?k=" + url.QueryEscape(key), Query: "key", Credential: key}, "post the update", false},
+		{"no token endpoint there", sender.Options{URL: w.url + path, Refresh: &sender.Refresh{URL: closed.URL, Token: refresh}}, "refresh the access token", false},
+		{"wrong refresh token", sender.Options{URL: w.url + path, Refresh: &sender.Refresh{URL: w.url + path + "/oauth/token", Token: key}}, "answers 400 invalid_grant", true},
+		{"endpoint that echoes", sender.Options{URL: w.url + path, Refresh: &sender.Refresh{URL: bad.URL + "/echo", Token: refresh}}, "answers 400", true},
+		{"endpoint without JSON", sender.Options{URL: w.url + path, Refresh: &sender.Refresh{URL: bad.URL + "/text", Token: refresh}}, "not the JSON", true},
+		{"endpoint without a token", sender.Options{URL: w.url + path, Refresh: &sender.Refresh{URL: bad.URL + "/empty", Token: refresh}}, "no access_token", true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := newSender(t, tc.options).Send(t.Context(), []byte(update))
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Fatalf("error = %v, want one with %q", err, tc.want)
+			}
+			if errors.Is(err, sender.ErrNoToken) != tc.noToken {
+				t.Errorf("error = %v; is it ErrNoToken?", err)
 			}
 			for _, s := range []string{key, url.QueryEscape(key), refresh, "ada.lovelace"} {
 				if strings.Contains(err.Error(), s) {
