@@ -69,7 +69,6 @@ type daemon struct {
 	draining atomic.Bool
 	// world is what runs, nil until all of it does. The admin address answers before.
 	world    atomic.Pointer[world]
-	targets  []*target
 	failed   chan error // the servers' errors
 	cleanups []cleanup
 	// imbalance is what audits find.
