@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"os"
@@ -118,5 +119,24 @@ func TestOneProcessOwnsTheFile(t *testing.T) {
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+// TestReadyWrites: a check of the disk that writes nothing would find nothing.
+func TestReadyWrites(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "consentd.db")
+	s := open1(t, path)
+	defer s.Close()
+	for range 3 {
+		before, err := os.ReadFile(path + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Ready(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if after, _ := os.ReadFile(path + "-wal"); bytes.Equal(after, before) {
+			t.Error("the log is as it was")
+		}
 	}
 }

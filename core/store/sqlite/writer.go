@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -53,6 +54,7 @@ type writer struct {
 	// version is the newest given out, head the end of the chain of receipts.
 	version int64
 	head    head
+	ready   uint64 // what Ready wrote last
 	// What the group under way changes; dropped when it is rolled back.
 	ledger  ledger
 	changed map[string]bool
@@ -64,7 +66,7 @@ func newWriter(ctx context.Context, db *sql.DB, key []byte) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: conn, key: key}
+	w := &writer{conn: conn, key: key, ready: uint64(time.Now().UnixNano())}
 	if w.head, err = readHead(ctx, conn); err != nil {
 		return nil, err
 	}
@@ -263,9 +265,11 @@ func code(err error) int {
 	return sqlite3.SQLITE_INTERNAL
 }
 
-// Ready commits a row that says nothing, which takes the same path as every update.
+// Ready commits a row that says nothing, which takes the same path as every update. It is another one each
+// time: SQLite writes no page that does not change.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.do(ctx, func(w *writer) error {
-		return w.exec(w.stmts.putMeta, "ready", []byte{1})
+		w.ready++
+		return w.exec(w.stmts.putMeta, "ready", binary.BigEndian.AppendUint64(nil, w.ready))
 	})
 }
