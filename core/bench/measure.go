@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -168,7 +170,8 @@ func (o options) measure(ctx context.Context, binary, dir string, deliver bool) 
 		return result{}, err
 	}
 	cmd := exec.CommandContext(ctx, binary, "run", "--config", file)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	var said bytes.Buffer // with no rule it warns that it does nothing, which is what is measured
+	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
 		return result{}, err
 	}
@@ -176,7 +179,7 @@ func (o options) measure(ctx context.Context, binary, dir string, deliver bool) 
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	}()
-	if err := reachable(listener); err != nil {
+	if err := serving(adminAddress); err != nil {
 		return result{}, err
 	}
 	plugin := 0
@@ -215,6 +218,25 @@ func reachable(address string) error {
 		time.Sleep(20 * time.Millisecond)
 	}
 	return err
+}
+
+// serving waits until consentd takes updates.
+func serving(admin string) error {
+	if err := reachable(admin); err != nil {
+		return err
+	}
+	for range 500 {
+		res, err := http.Get("http://" + admin + "/readyz")
+		if err != nil {
+			return err
+		}
+		res.Body.Close()
+		if res.StatusCode == http.StatusOK {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return errors.New("consentd does not get ready")
 }
 
 // cpu is what a process has used, of /proc/PID/stat (proc_pid_stat(5)); zero where there is none.

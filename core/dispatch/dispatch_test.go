@@ -669,6 +669,29 @@ func TestPauseOutlastsOlderCalls(t *testing.T) {
 	})
 }
 
+// TestOneBurstIsOnePause: calls that fail together do not add up to a longer pause.
+func TestOneBurstIsOnePause(t *testing.T) {
+	run(t, "", func(target *Target) { target.MaxBatch, target.MaxInFlight = 1, 20 }, func(t *testing.T, w *world) {
+		down := true
+		w.vendor.answer = func(string, sdk.Record) (sdk.Outcome, error) {
+			time.Sleep(time.Second)
+			if down {
+				return sdk.Unauthorized("HTTP_401", ""), nil
+			}
+			return sdk.Delivered(""), nil
+		}
+		for i := range 19 {
+			w.accept(fmt.Sprint("c", i), "DENIED")
+		}
+		time.Sleep(1100 * time.Millisecond)
+		down = false
+		time.Sleep(10 * time.Second)
+		if s := w.group.Status(); s.State != Running {
+			t.Errorf("ten seconds after one burst: %+v", s)
+		}
+	})
+}
+
 // TestDrainHasADeadline, also while a delivery is isolated.
 func TestDrainHasADeadline(t *testing.T) {
 	run(t, "", nil, func(t *testing.T, w *world) {

@@ -55,9 +55,12 @@ func (g *gate) close(state State, now time.Time, atLeast time.Duration, text str
 	if state == DownState {
 		wait = downPause
 	}
+	if !now.Before(g.until) {
+		// Calls that were in flight together fail together: that is one pause.
+		g.pauses++
+	}
 	if until := now.Add(wait); until.After(g.until) {
 		g.until = until
-		g.pauses++
 	}
 	return news
 }

@@ -113,7 +113,7 @@ func (w *writer) again(id int64, c consent.Citizen, routes []store.Route, make f
 	if err != nil {
 		return fmt.Errorf("look again at a citizen: %w", err)
 	}
-	if err := w.exec(w.stmts.updateCitizen, append(w.values(a.Citizen), id)...); err != nil {
+	if err := w.update(id, c, a.Citizen); err != nil {
 		return err
 	}
 	return w.wanted(id, false, a, routes)

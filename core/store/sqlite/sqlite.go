@@ -206,6 +206,16 @@ func makeFile(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	// Closing brings the log into the file as well, and says nothing when it cannot.
+	var busy, log, done int
+	err = db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &log, &done)
+	if err == nil && busy != 0 {
+		err = errors.New("it is busy")
+	}
+	if err != nil {
+		db.Close()
+		return fmt.Errorf("bring the log into the file: %w", err)
+	}
 	if err := db.Close(); err != nil {
 		return err
 	}

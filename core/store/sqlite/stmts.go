@@ -59,7 +59,7 @@ type writeStmts struct {
 	begin, commit, rollback                         *sql.Stmt
 	putMeta, addLedger                              *sql.Stmt
 	selectCitizen, selectBody                       *sql.Stmt
-	insertCitizen, updateCitizen                    *sql.Stmt
+	insertCitizen, updateState, updateCitizen       *sql.Stmt
 	selectStanding, insertDelivery, replaceDelivery *sql.Stmt
 	selectSettle, settle, settleOlder               *sql.Stmt
 	insertReceipt, insertQuarantine                 *sql.Stmt
@@ -78,6 +78,8 @@ func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
 		{&s.insertCitizen, `INSERT INTO citizen
 			(source, citizen_id, version, sent_at, proven, evidence, received, next, digest, grants, held, body)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&s.updateState, `UPDATE citizen SET version = ?, sent_at = ?, proven = ?, evidence = ?, received = ?,
+			digest = ?, grants = ?, body = ? WHERE id = ?`},
 		{&s.updateCitizen, `UPDATE citizen SET version = ?, sent_at = ?, proven = ?, evidence = ?, received = ?, next = ?,
 			digest = ?, grants = ?, held = ?, body = ? WHERE id = ?`},
 		{&s.selectStanding, `SELECT status, withdrawal, target FROM delivery WHERE citizen = ? AND rule = ?`},

@@ -1,0 +1,208 @@
+package fault
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// mutant is the product with one law broken.
+type mutant struct {
+	name  string
+	edits []edit
+	// tests are those that have to notice, as for -run.
+	tests string
+}
+
+// edit puts new in place of old, which is found once in the file.
+type edit struct{ file, old, new string }
+
+var mutants = []mutant{
+	{
+		name: "commits without a sync",
+		edits: []edit{
+			{"core/store/sqlite/sqlite.go", `"synchronous(FULL)"`, `"synchronous(NORMAL)"`},
+		},
+		tests: "TestPowerCut",
+	},
+	{
+		name: "the store answers before it commits",
+		edits: []edit{
+			{"core/store/sqlite/accept.go", "err := s.do(ctx, func(w *writer) (err error) {", "var err error\n\tgo s.do(context.WithoutCancel(ctx), func(w *writer) (err error) {"},
+		},
+		tests: "TestKill",
+	},
+	{
+		name: "the listener answers before the store does",
+		edits: []edit{
+			{"core/webhook/listener.go", "verdict, err := l.store.Accept(ctx, consent.Update{", "var verdict consent.Verdict\n\tgo l.store.Accept(context.WithoutCancel(ctx), consent.Update{"},
+		},
+		tests: "TestKill",
+	},
+	{
+		name: "versions are not compared",
+		edits: []edit{
+			{"core/consent/apply.go", "func older(next, current Citizen) bool {", "func older(next, current Citizen) bool {\n\tif true {\n\t\treturn false\n\t}"},
+		},
+		tests: "TestKill",
+	},
+	{
+		name: "an old record is sent again in place of the newest state",
+		edits: []edit{
+			{"core/store/sqlite/cache.go", "s.version == version", "s.state != nil"},
+			{"core/store/sqlite/cache.go", "c.of[citizen] = cachedState{version, state}", "if c.of[citizen].state == nil {\n\t\tc.of[citizen] = cachedState{version, state}\n\t}"},
+		},
+		tests: "TestKill",
+	},
+	{
+		name: "a delivery of the state before settles the newest",
+		edits: []edit{
+			{"core/store/sqlite/settle.go", "case desired == st.Claim.Desired:", "case st.Status == store.Settled:\n\t\tst.Claim.Desired = desired\n\t\treturn w.settleAs(st, was)\n\tcase desired == st.Claim.Desired:"},
+		},
+		tests: "TestKill",
+	},
+	{
+		name: "a failed sync is taken for a full disk",
+		edits: []edit{
+			{"core/store/sqlite/writer.go", "if code(err) == sqlite3.SQLITE_FULL {", "if c := code(err); c == sqlite3.SQLITE_FULL || c == sqlite3.SQLITE_IOERR {"},
+			{"core/store/sqlite/writer.go", "case sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY,", "case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY,"},
+		},
+		tests: "TestSyncFails$",
+	},
+	{
+		name: "a failed commit is answered like one that succeeded",
+		edits: []edit{
+			{"core/store/sqlite/writer.go", "if err := w.exec(w.stmts.commit); err != nil {", "if err := w.exec(w.stmts.commit); err != nil && false {"},
+		},
+		tests: "TestSyncFails$",
+	},
+	{
+		name: "a full disk ends the process",
+		edits: []edit{
+			{"core/store/sqlite/writer.go", "case sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY,", "case sqlite3.SQLITE_BUSY,"},
+			{"core/store/sqlite/writer.go", "if code(err) == sqlite3.SQLITE_FULL {", "if false {"},
+		},
+		tests: "TestDiskFullForAWhile",
+	},
+	{
+		name: "a damaged store is replaced by an empty one",
+		edits: []edit{
+			{"core/store/sqlite/sqlite.go", "s, err := open(ctx, path)", "s, err := open(ctx, path)\n\tif err != nil {\n\t\tos.Remove(path)\n\t\tos.Remove(path + \"-wal\")\n\t\ts, err = open(ctx, path)\n\t}"},
+		},
+		tests: "TestDamagedStore",
+	},
+	{
+		name: "access tokens are good for one process only",
+		edits: []edit{
+			{"core/webhook/access.go", "key, err := hkdf.Key(sha256.New, []byte(refresh),", "key, err := hkdf.Key(sha256.New, []byte(refresh+rand.Text()),"},
+		},
+		tests: "TestTokensOutliveTheProcess",
+	},
+	{
+		name: "401 is the record's fault",
+		edits: []edit{
+			{"sdk/outcome.go", "case status == 401 || status == 403 || status == 407:\n\t\to.Kind = KindUnauthorized", "case status == 401 || status == 403 || status == 407:\n\t\to.Kind = KindRejected"},
+		},
+		tests: "TestBadTargets",
+	},
+	{
+		name: "Retry-After is not heeded",
+		edits: []edit{
+			{"core/dispatch/gate.go", "wait := max(delay(g.retry, g.pauses), atLeast)", "wait := delay(g.retry, g.pauses)"},
+		},
+		tests: "TestBadTargets",
+	},
+	{
+		name: "plugins outlive a killed daemon",
+		edits: []edit{
+			{"core/supervise/process_linux.go", ", Pdeathsig: syscall.SIGKILL", ""},
+			{"sdk/serve.go", "\tgo exitWithParent(os.Getppid(), log)\n", ""},
+		},
+		tests: "TestKill",
+	},
+	{
+		name: "bodies are read to their end",
+		edits: []edit{
+			{"core/webhook/listener.go", "http.MaxBytesReader(w, r.Body, l.limit)", "r.Body"},
+		},
+		tests: "TestHostileSenders/a_body",
+	},
+}
+
+// TestMutants breaks the product's source, builds it, and runs the tests that have to notice over what came
+// out. It takes minutes, so it has a flag.
+func TestMutants(t *testing.T) {
+	if !*mutantsFlag {
+		t.Skip("only with -mutants")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mutants {
+		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
+			tree := copyTree(t)
+			m.apply(t, tree)
+			mutated := filepath.Join(tree, "consentd")
+			if err := build(mutated, tree); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(self, "-test.run", m.tests, "-binary", mutated, "-test.timeout", "5m")
+			cmd.Env = append(os.Environ(), "CI=true") // what is skipped notices nothing
+			out, err := cmd.CombinedOutput()
+			failed := regexp.MustCompile(`--- FAIL: (\S+)`).FindAllStringSubmatch(string(out), -1)
+			if err == nil || len(failed) == 0 {
+				t.Fatalf("nothing noticed:\n%s", out)
+			}
+			complaint := regexp.MustCompile(`\w+_test\.go:\d+: (.*)`).FindAllStringSubmatch(string(out), -1)
+			for _, c := range complaint {
+				if !strings.HasPrefix(c[1], "-seed") && !strings.HasPrefix(c[1], "log of") {
+					t.Logf("%s: %s", failed[0][1], c[1])
+					return
+				}
+			}
+			t.Logf("%s", failed[0][1])
+		})
+	}
+}
+
+// copyTree copies what the daemon is built of.
+func copyTree(t *testing.T) string {
+	t.Helper()
+	tree := t.TempDir()
+	for _, part := range []string{"core", "sdk", "plugins"} {
+		if err := os.CopyFS(filepath.Join(tree, part), os.DirFS(filepath.Join("../..", part))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, part := range []string{"go.mod", "go.sum"} {
+		content, err := os.ReadFile(filepath.Join("../..", part))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(tree, part), content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tree
+}
+
+func (m mutant) apply(t *testing.T, tree string) {
+	t.Helper()
+	for _, e := range m.edits {
+		path := filepath.Join(tree, e.file)
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(content), e.old); n != 1 {
+			t.Fatalf("%s has %q %d times: bring the mutant up to date", e.file, e.old, n)
+		}
+		if err := os.WriteFile(path, []byte(strings.Replace(string(content), e.old, e.new, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
