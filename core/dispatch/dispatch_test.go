@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -316,11 +317,12 @@ rule "newsletter" {
 func TestRecordID(t *testing.T) {
 	run(t, "", nil, func(t *testing.T, w *world) {
 		var ids []string
-		fail := true
+		var fail atomic.Bool
+		fail.Store(true)
 		w.vendor.answer = func(_ string, r sdk.Record) (sdk.Outcome, error) {
 			ids = append(ids, r.ID)
-			if fail {
-				fail = false
+			if fail.Load() {
+				fail.Store(false)
 				return sdk.Retry("HTTP_500", ""), nil
 			}
 			return sdk.Delivered(""), nil
@@ -391,9 +393,10 @@ func TestRetry(t *testing.T) {
 		w.expect("ada GRANTED", "ada DENIED")
 	})
 	run(t, "until the budget is used up, then every hour", func(target *Target) { target.Retry.MaxAttempts = 3 }, func(t *testing.T, w *world) {
-		fail := true
+		var fail atomic.Bool
+		fail.Store(true)
 		w.vendor.answer = func(string, sdk.Record) (sdk.Outcome, error) {
-			if fail {
+			if fail.Load() {
 				return sdk.Retry("HTTP_500", ""), nil
 			}
 			return sdk.Delivered(""), nil
@@ -409,7 +412,7 @@ func TestRetry(t *testing.T) {
 		if d := w.delivery("ada"); d.Status != store.Dead || d.Reason != store.ReasonExhausted {
 			t.Fatalf("delivery %+v", d)
 		}
-		fail = false
+		fail.Store(false)
 		time.Sleep(time.Hour)
 		if d := w.delivery("ada"); d.Status != store.Settled {
 			t.Errorf("delivery %+v", d)
@@ -430,9 +433,10 @@ func TestRetry(t *testing.T) {
 
 func TestDeadLetter(t *testing.T) {
 	run(t, "replay brings the newest state home", func(target *Target) { target.DeadRetryEvery = 0 }, func(t *testing.T, w *world) {
-		broken := true
+		var broken atomic.Bool
+		broken.Store(true)
 		w.vendor.answer = func(string, sdk.Record) (sdk.Outcome, error) {
-			if broken {
+			if broken.Load() {
 				return sdk.Rejected("INVALID_EMAIL", "no such address"), nil
 			}
 			return sdk.Delivered(""), nil
@@ -445,7 +449,7 @@ func TestDeadLetter(t *testing.T) {
 		}
 		w.accept("ada", "DENIED")
 		w.settle()
-		broken = false
+		broken.Store(false)
 		if n, err := w.store.ReplayDead(context.Background(), store.DeadFilter{Target: "mail"}, time.Now()); err != nil || n != 1 {
 			t.Fatalf("replayed %d, %v", n, err)
 		}
@@ -455,11 +459,16 @@ func TestDeadLetter(t *testing.T) {
 		}
 	})
 	run(t, "its own retry in vain changes nothing", nil, func(t *testing.T, w *world) {
-		outcome := sdk.Rejected("INVALID_EMAIL", "")
-		w.vendor.answer = func(string, sdk.Record) (sdk.Outcome, error) { return outcome, nil }
+		var later atomic.Bool
+		w.vendor.answer = func(string, sdk.Record) (sdk.Outcome, error) {
+			if later.Load() {
+				return sdk.Retry("HTTP_500", ""), nil
+			}
+			return sdk.Rejected("INVALID_EMAIL", ""), nil
+		}
 		w.accept("ada", "GRANTED")
 		w.settle()
-		outcome = sdk.Retry("HTTP_500", "")
+		later.Store(true)
 		time.Sleep(90 * time.Minute)
 		d := w.delivery("ada")
 		if d.Status != store.Dead || d.Reason != store.ReasonRejected || len(w.vendor.calls) != 2 {
@@ -514,9 +523,10 @@ func TestCrash(t *testing.T) {
 		}
 	})
 	run(t, "a plugin that does not run costs no attempt", nil, func(t *testing.T, w *world) {
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		w.vendor.answer = func(string, sdk.Record) (sdk.Outcome, error) {
-			if down {
+			if down.Load() {
 				return sdk.Outcome{}, supervise.ErrDown
 			}
 			return sdk.Delivered(""), nil
@@ -529,7 +539,7 @@ func TestCrash(t *testing.T) {
 		if s := w.group.Status(); s.State != DownState {
 			t.Errorf("status %+v", s)
 		}
-		down = false
+		down.Store(false)
 		time.Sleep(time.Second)
 		if d := w.delivery("ada"); d.Status != store.Settled {
 			t.Errorf("delivery %+v", d)
@@ -548,9 +558,10 @@ func TestPause(t *testing.T) {
 		{"throttled: waits as long as the vendor asks", sdk.Throttled(20*time.Minute, "HTTP_429", "slow down"), ThrottledState, 5},
 	} {
 		run(t, tc.name, func(target *Target) { target.Retry.MaxAttempts, target.Retry.MaxElapsedTime = 2, time.Minute }, func(t *testing.T, w *world) {
-			paused := true
+			var paused atomic.Bool
+			paused.Store(true)
 			w.vendor.answer = func(string, sdk.Record) (sdk.Outcome, error) {
-				if paused {
+				if paused.Load() {
 					return tc.outcome, nil
 				}
 				return sdk.Delivered(""), nil
@@ -579,7 +590,7 @@ func TestPause(t *testing.T) {
 				}
 			}
 			w.accept("ada", "DENIED")
-			paused = false
+			paused.Store(false)
 			before := len(w.vendor.delivered())
 			time.Sleep(30 * time.Minute)
 			synctest.Wait()
@@ -672,10 +683,11 @@ func TestPauseOutlastsOlderCalls(t *testing.T) {
 // TestOneBurstIsOnePause: calls that fail together do not add up to a longer pause.
 func TestOneBurstIsOnePause(t *testing.T) {
 	run(t, "", func(target *Target) { target.MaxBatch, target.MaxInFlight = 1, 20 }, func(t *testing.T, w *world) {
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		w.vendor.answer = func(string, sdk.Record) (sdk.Outcome, error) {
 			time.Sleep(time.Second)
-			if down {
+			if down.Load() {
 				return sdk.Unauthorized("HTTP_401", ""), nil
 			}
 			return sdk.Delivered(""), nil
@@ -684,7 +696,7 @@ func TestOneBurstIsOnePause(t *testing.T) {
 			w.accept(fmt.Sprint("c", i), "DENIED")
 		}
 		time.Sleep(1100 * time.Millisecond)
-		down = false
+		down.Store(false)
 		time.Sleep(10 * time.Second)
 		if s := w.group.Status(); s.State != Running {
 			t.Errorf("ten seconds after one burst: %+v", s)
@@ -695,9 +707,10 @@ func TestOneBurstIsOnePause(t *testing.T) {
 // TestDrainHasADeadline, also while a delivery is isolated.
 func TestDrainHasADeadline(t *testing.T) {
 	run(t, "", nil, func(t *testing.T, w *world) {
-		crash := true
+		var crash atomic.Bool
+		crash.Store(true)
 		w.vendor.answer = func(string, sdk.Record) (sdk.Outcome, error) {
-			if crash {
+			if crash.Load() {
 				return sdk.Outcome{}, supervise.ErrBroken
 			}
 			time.Sleep(20 * time.Second)
@@ -707,11 +720,11 @@ func TestDrainHasADeadline(t *testing.T) {
 			w.accept(fmt.Sprint("c", i), "GRANTED")
 		}
 		time.Sleep(100 * time.Millisecond)
-		crash = false
+		crash.Store(false)
 		time.Sleep(10 * time.Second)
 		w.accept("ada", "DENIED")
 		time.Sleep(25 * time.Second) // the suspect in flight ends, and then the withdrawal has its turn
-		if d := w.delivery("ada"); d.Status == store.Pending && !slices.Contains(w.vendor.delivered(), "ada DENIED") && len(w.vendor.inFlight) == 0 {
+		if d := w.delivery("ada"); d.Status == store.Pending && !slices.Contains(w.vendor.delivered(), "ada DENIED") && w.group.Status().InFlight == 0 {
 			t.Errorf("the withdrawal waits for suspects: %+v", d)
 		}
 		start := time.Now()
