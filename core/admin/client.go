@@ -78,7 +78,8 @@ func notAddress(address string) error {
 
 // Status asks how the daemon stands.
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
-	return s, c.do(ctx, http.MethodGet, "/v1/status", nil, &s)
+	err = c.do(ctx, http.MethodGet, "/v1/status", nil, &s)
+	return s, err
 }
 
 // Dead lists one page of dead letters.
@@ -95,33 +96,39 @@ func (c *Client) Dead(ctx context.Context, sel DeadSelection, after int64, limit
 	set("citizen", sel.Citizen)
 	set("after", strconv.FormatInt(after, 10))
 	set("limit", strconv.Itoa(limit))
-	return p, c.do(ctx, http.MethodGet, "/v1/dead?"+q.Encode(), nil, &p)
+	err = c.do(ctx, http.MethodGet, "/v1/dead?"+q.Encode(), nil, &p)
+	return p, err
 }
 
 // ReplayDead makes dead letters due now and says how many.
 func (c *Client) ReplayDead(ctx context.Context, sel DeadSelection) (n Changed, err error) {
-	return n, c.do(ctx, http.MethodPost, "/v1/dead/replay", sel, &n)
+	err = c.do(ctx, http.MethodPost, "/v1/dead/replay", sel, &n)
+	return n, err
 }
 
 // DiscardDead gives dead letters up and says how many.
 func (c *Client) DiscardDead(ctx context.Context, sel DeadSelection) (n Changed, err error) {
-	return n, c.do(ctx, http.MethodPost, "/v1/dead/discard", sel, &n)
+	err = c.do(ctx, http.MethodPost, "/v1/dead/discard", sel, &n)
+	return n, err
 }
 
 // Quarantine lists one page of the quarantine.
 func (c *Client) Quarantine(ctx context.Context, after int64, limit int) (p QuarantinePage, err error) {
 	path := fmt.Sprintf("/v1/quarantine?after=%d&limit=%d", after, limit)
-	return p, c.do(ctx, http.MethodGet, path, nil, &p)
+	err = c.do(ctx, http.MethodGet, path, nil, &p)
+	return p, err
 }
 
 // Quarantined is one entry with its body.
 func (c *Client) Quarantined(ctx context.Context, id int64) (q Quarantined, err error) {
-	return q, c.do(ctx, http.MethodGet, fmt.Sprintf("/v1/quarantine/%d", id), nil, &q)
+	err = c.do(ctx, http.MethodGet, fmt.Sprintf("/v1/quarantine/%d", id), nil, &q)
+	return q, err
 }
 
 // ReplayQuarantined takes one body through the front door again.
 func (c *Client) ReplayQuarantined(ctx context.Context, id int64) (r Replayed, err error) {
-	return r, c.do(ctx, http.MethodPost, fmt.Sprintf("/v1/quarantine/%d/replay", id), nil, &r)
+	err = c.do(ctx, http.MethodPost, fmt.Sprintf("/v1/quarantine/%d/replay", id), nil, &r)
+	return r, err
 }
 
 // DiscardQuarantined removes one body.
@@ -132,22 +139,26 @@ func (c *Client) DiscardQuarantined(ctx context.Context, id int64) error {
 
 // Citizen is what is known of one.
 func (c *Client) Citizen(ctx context.Context, source, id string) (out Citizen, err error) {
-	return out, c.do(ctx, http.MethodGet, citizenPath(source, id), nil, &out)
+	err = c.do(ctx, http.MethodGet, citizenPath(source, id), nil, &out)
+	return out, err
 }
 
 // Receipts are the proofs of one citizen's confirmed deliveries.
 func (c *Client) Receipts(ctx context.Context, source, id string) (out Receipts, err error) {
-	return out, c.do(ctx, http.MethodGet, citizenPath(source, id)+"/receipts", nil, &out)
+	err = c.do(ctx, http.MethodGet, citizenPath(source, id)+"/receipts", nil, &out)
+	return out, err
 }
 
 // AllReceipts lists one page of all receipts.
 func (c *Client) AllReceipts(ctx context.Context, after int64) (out Receipts, err error) {
-	return out, c.do(ctx, http.MethodGet, fmt.Sprintf("/v1/receipts?after=%d", after), nil, &out)
+	err = c.do(ctx, http.MethodGet, fmt.Sprintf("/v1/receipts?after=%d", after), nil, &out)
+	return out, err
 }
 
 // VerifyReceipts has the daemon read every receipt.
 func (c *Client) VerifyReceipts(ctx context.Context) (out Chain, err error) {
-	return out, c.do(ctx, http.MethodGet, "/v1/receipts/verify", nil, &out)
+	err = c.do(ctx, http.MethodGet, "/v1/receipts/verify", nil, &out)
+	return out, err
 }
 
 // ReleaseHeld lets the held grants of a citizen through.

@@ -120,9 +120,7 @@ func (w *writer) want(citizen int64, first bool, r store.Route, c consent.Citize
 		err = w.exec(w.stmts.replaceDelivery, r.Target, withdrawal, w.version, received, received, citizen, r.Rule)
 		w.leave(target, *before)
 	}
-	w.ledger[ledgerKey{r.Target, entryAccepted}]++
-	w.ledger.count(r.Target, standing{store.Pending, withdrawal}, 1)
-	w.changed[r.Target] = true
+	w.enter(r.Target, withdrawal)
 	return err
 }
 

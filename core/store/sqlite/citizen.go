@@ -21,12 +21,14 @@ func (s *Store) Citizen(ctx context.Context, source, citizenID string) (consent.
 	if err != nil {
 		return c, err
 	}
-	return c, s.stmts.body.QueryRowContext(ctx, id).Scan(&c.Body)
+	err = s.stmts.body.QueryRowContext(ctx, id).Scan(&c.Body)
+	return c, err
 }
 
 // Held is how many citizens have grants that are held.
 func (s *Store) Held(ctx context.Context) (n int, err error) {
-	return n, s.db.QueryRowContext(ctx, `SELECT count(*) FROM citizen WHERE held IS NOT NULL`).Scan(&n)
+	err = s.db.QueryRowContext(ctx, `SELECT count(*) FROM citizen WHERE held IS NOT NULL`).Scan(&n)
+	return n, err
 }
 
 // ReleaseHeld lets the held grants of a citizen through.
@@ -59,23 +61,12 @@ func (s *Store) Tick(ctx context.Context, now time.Time, limit int, routes map[s
 			source string
 			c      consent.Citizen
 		}
-		due := []row{}
-		rows, err := w.conn.QueryContext(context.Background(), `SELECT source, id, `+citizenColumns+` FROM citizen
-			WHERE next IS NOT NULL AND next <= ? ORDER BY next LIMIT ?`, micros(now), limit)
-		if err != nil {
-			return dbError{err}
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var r row
+		due, err := gather(w, func(rows *sql.Rows) (r row, err error) {
 			r.id, r.c, err = scanCitizen(after{rows, &r.source})
-			if err != nil {
-				return dbError{err}
-			}
-			due = append(due, r)
-		}
-		if err := rows.Err(); err != nil {
-			return dbError{err}
+			return r, err
+		}, `SELECT source, id, `+citizenColumns+` FROM citizen WHERE next IS NOT NULL AND next <= ? ORDER BY next LIMIT ?`, micros(now), limit)
+		if err != nil {
+			return err
 		}
 		found = len(due)
 		for _, r := range due {

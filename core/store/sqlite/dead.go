@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/consentd/consentd/core/store"
@@ -47,23 +48,14 @@ func (s *Store) endDead(ctx context.Context, f store.DeadFilter, to store.Status
 			target string
 			was    standing
 		}
-		var found []row
-		rows, err := w.conn.QueryContext(context.Background(), `SELECT d.id, d.target, d.withdrawal
-			FROM delivery d JOIN citizen c ON c.id = d.citizen WHERE `+deadWhere+` LIMIT ?7`,
+		found, err := gather(w, func(rows *sql.Rows) (row, error) {
+			r := row{was: standing{status: store.Dead}}
+			err := rows.Scan(&r.id, &r.target, &r.was.withdrawal)
+			return r, err
+		}, `SELECT d.id, d.target, d.withdrawal FROM delivery d JOIN citizen c ON c.id = d.citizen WHERE `+deadWhere+` LIMIT ?7`,
 			append(deadArgs(f), pageLimit(f.Limit))...)
 		if err != nil {
-			return dbError{err}
-		}
-		defer rows.Close()
-		for rows.Next() {
-			r := row{was: standing{status: store.Dead}}
-			if err := rows.Scan(&r.id, &r.target, &r.was.withdrawal); err != nil {
-				return dbError{err}
-			}
-			found = append(found, r)
-		}
-		if err := rows.Err(); err != nil {
-			return dbError{err}
+			return err
 		}
 		for _, r := range found {
 			is := standing{to, r.was.withdrawal && to == store.Pending}

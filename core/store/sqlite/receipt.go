@@ -73,19 +73,21 @@ func (s *Store) receipts(ctx context.Context, visit func(store.Receipt) bool, wh
 
 // Receipts are the proofs of confirmed deliveries of one citizen, oldest first.
 func (s *Store) Receipts(ctx context.Context, source, citizenID string) (all []store.Receipt, err error) {
-	return all, s.receipts(ctx, func(r store.Receipt) bool {
+	err = s.receipts(ctx, func(r store.Receipt) bool {
 		r.Source, r.CitizenID = source, citizenID
 		all = append(all, r)
 		return true
 	}, `JOIN citizen c ON c.id = r.citizen WHERE c.source = ? AND c.citizen_id = ? ORDER BY r.id`, source, citizenID)
+	return all, err
 }
 
 // ListReceipts lists all receipts in the order of their ids.
 func (s *Store) ListReceipts(ctx context.Context, after int64, limit int) (all []store.Receipt, err error) {
-	return all, s.receipts(ctx, func(r store.Receipt) bool {
+	err = s.receipts(ctx, func(r store.Receipt) bool {
 		all = append(all, r)
 		return true
 	}, `WHERE r.id > ? ORDER BY r.id LIMIT ?`, after, limit)
+	return all, err
 }
 
 // VerifyReceipts reads every receipt. The end of the chain is read first: what is added meanwhile does not

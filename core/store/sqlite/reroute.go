@@ -62,7 +62,8 @@ func (s *Store) routes(ctx context.Context) (map[string]string, error) {
 		return nil, err
 	}
 	var rules map[string]string
-	return rules, json.Unmarshal(value, &rules)
+	err = json.Unmarshal(value, &rules)
+	return rules, err
 }
 
 // fill makes a delivery for every citizen of the source who has none for the rule. It carries a withdrawal
@@ -76,23 +77,13 @@ func (s *Store) fill(ctx context.Context, source string, r store.Route, now time
 				id, version, received int64
 				withdrawal            bool
 			}
-			var all []row
-			rows, err := w.conn.QueryContext(context.Background(), `SELECT c.id, c.version, c.received,
-					EXISTS (SELECT 1 FROM delivery o WHERE o.citizen = c.id AND o.withdrawal = 1)
+			all, err := gather(w, func(rows *sql.Rows) (c row, err error) {
+				err = rows.Scan(&c.id, &c.version, &c.received, &c.withdrawal)
+				return c, err
+			}, `SELECT c.id, c.version, c.received, EXISTS (SELECT 1 FROM delivery o WHERE o.citizen = c.id AND o.withdrawal = 1)
 				FROM citizen c WHERE c.id > ? AND c.source = ? ORDER BY c.id LIMIT ?`, last, source, rerouteChunk)
 			if err != nil {
-				return dbError{err}
-			}
-			defer rows.Close()
-			for rows.Next() {
-				var c row
-				if err := rows.Scan(&c.id, &c.version, &c.received, &c.withdrawal); err != nil {
-					return dbError{err}
-				}
-				all = append(all, c)
-			}
-			if err := rows.Err(); err != nil {
-				return dbError{err}
+				return err
 			}
 			for _, c := range all {
 				last = c.id
@@ -105,9 +96,7 @@ func (s *Store) fill(ctx context.Context, source string, r store.Route, now time
 				if err := w.exec(w.stmts.insertDelivery, c.id, r.Rule, r.Target, c.withdrawal, c.version, micros(now), c.received); err != nil {
 					return err
 				}
-				w.ledger[ledgerKey{r.Target, entryAccepted}]++
-				w.ledger.count(r.Target, standing{store.Pending, c.withdrawal}, 1)
-				w.changed[r.Target] = true
+				w.enter(r.Target, c.withdrawal)
 				done.Filled++
 			}
 			found = len(all)
@@ -123,9 +112,7 @@ func (s *Store) fill(ctx context.Context, source string, r store.Route, now time
 func (s *Store) retarget(ctx context.Context, r store.Route, now time.Time, done *store.Rerouted) error {
 	return s.eachOf(ctx, `rule = ? AND target <> ?`, []any{r.Rule, r.Target}, func(w *writer, id int64, target string, was standing) error {
 		w.leave(target, was)
-		w.ledger[ledgerKey{r.Target, entryAccepted}]++
-		w.ledger.count(r.Target, standing{store.Pending, was.withdrawal}, 1)
-		w.changed[r.Target] = true
+		w.enter(r.Target, was.withdrawal)
 		done.Filled++
 		_, err := w.conn.ExecContext(context.Background(), `UPDATE delivery SET target = ?, status = 0, next_attempt = ?,
 			given = 0, digest = NULL, delivered = 0, attempts = 0, crashes = 0, failing_since = 0, reason = '', error = '' WHERE id = ?`,
@@ -147,6 +134,13 @@ func (s *Store) remove(ctx context.Context, rule string, done *store.Rerouted) e
 	})
 }
 
+// enter puts a delivery that became pending into the ledger of its target.
+func (w *writer) enter(target string, withdrawal bool) {
+	w.ledger[ledgerKey{target, entryAccepted}]++
+	w.ledger.count(target, standing{store.Pending, withdrawal}, 1)
+	w.changed[target] = true
+}
+
 // leave takes a delivery out of the ledger of its target; what it still owed is superseded.
 func (w *writer) leave(target string, was standing) {
 	w.ledger.count(target, was, -1)
@@ -155,8 +149,9 @@ func (w *writer) leave(target string, was standing) {
 	}
 }
 
-// eachOf visits the deliveries that a condition chooses, which each visit must make it choose no more.
+// eachOf visits the deliveries that a condition chooses, in the order of their ids.
 func (s *Store) eachOf(ctx context.Context, where string, args []any, visit func(w *writer, id int64, target string, was standing) error) error {
+	var last int64
 	for {
 		found := 0
 		err := s.do(ctx, func(w *writer) error {
@@ -165,24 +160,16 @@ func (s *Store) eachOf(ctx context.Context, where string, args []any, visit func
 				target string
 				was    standing
 			}
-			var all []row
-			rows, err := w.conn.QueryContext(context.Background(), `SELECT id, target, status, withdrawal FROM delivery
-				WHERE `+where+` LIMIT `+fmt.Sprint(rerouteChunk), args...)
+			all, err := gather(w, func(rows *sql.Rows) (r row, err error) {
+				err = rows.Scan(&r.id, &r.target, &r.was.status, &r.was.withdrawal)
+				return r, err
+			}, `SELECT id, target, status, withdrawal FROM delivery WHERE `+where+` AND id > ? ORDER BY id LIMIT ?`,
+				append(args[:len(args):len(args)], last, rerouteChunk)...)
 			if err != nil {
-				return dbError{err}
-			}
-			defer rows.Close()
-			for rows.Next() {
-				var r row
-				if err := rows.Scan(&r.id, &r.target, &r.was.status, &r.was.withdrawal); err != nil {
-					return dbError{err}
-				}
-				all = append(all, r)
-			}
-			if err := rows.Err(); err != nil {
-				return dbError{err}
+				return err
 			}
 			for _, r := range all {
+				last = r.id
 				if err := visit(w, r.id, r.target, r.was); err != nil {
 					return dbError{err}
 				}
@@ -190,7 +177,7 @@ func (s *Store) eachOf(ctx context.Context, where string, args []any, visit func
 			found = len(all)
 			return nil
 		})
-		if err != nil || found == 0 {
+		if err != nil || found < rerouteChunk {
 			return err
 		}
 	}

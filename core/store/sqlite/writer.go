@@ -253,6 +253,27 @@ func (w *writer) exec(stmt *sql.Stmt, args ...any) error {
 	return nil
 }
 
+// gather reads a query's rows whole, after which the writer's one connection is free for statements again.
+func gather[T any](w *writer, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := w.conn.QueryContext(context.Background(), query, args...)
+	if err != nil {
+		return nil, dbError{err}
+	}
+	defer rows.Close()
+	var all []T
+	for rows.Next() {
+		row, err := scan(rows)
+		if err != nil {
+			return nil, dbError{err}
+		}
+		all = append(all, row)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, dbError{err}
+	}
+	return all, nil
+}
+
 // code is SQLite's primary result code; disk errors without one, and a broken connection, are I/O errors.
 func code(err error) int {
 	var e *sqlite.Error
