@@ -40,6 +40,8 @@ type Options struct {
 	Replay func(ctx context.Context, q store.Quarantined) (status string, err error)
 	// Release lets the held grants of a citizen through.
 	Release func(ctx context.Context, source, citizenID string) error
+	// Erase removes a citizen.
+	Erase func(ctx context.Context, source, citizenID string) (Erased, error)
 	// Serving is whether the daemon takes updates: it has started and is not about to end.
 	Serving func() bool
 }
@@ -60,6 +62,7 @@ func NewHandler(o Options) http.Handler {
 	api.HandleFunc("POST /v1/quarantine/{id}/replay", h.replayQuarantine)
 	api.HandleFunc("DELETE /v1/quarantine/{id}", h.discardQuarantine)
 	api.HandleFunc("GET /v1/citizens/{source}/{id}", h.showCitizen)
+	api.HandleFunc("DELETE /v1/citizens/{source}/{id}", h.eraseCitizen)
 	api.HandleFunc("GET /v1/citizens/{source}/{id}/receipts", h.citizenReceipts)
 	api.HandleFunc("POST /v1/citizens/{source}/{id}/release", h.releaseHeld)
 	api.HandleFunc("GET /v1/receipts", h.listReceipts)
@@ -310,8 +313,10 @@ func When(t time.Time) *time.Time {
 
 func (h *handler) answer(w http.ResponseWriter, v any, err error) {
 	switch {
-	case errors.Is(err, store.ErrNotFound):
+	case err == store.ErrNotFound:
 		problem(w, http.StatusNotFound, "there is none with that id")
+	case errors.Is(err, store.ErrNotFound):
+		problem(w, http.StatusNotFound, err.Error())
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrPoisoned):
 		problem(w, http.StatusServiceUnavailable, err.Error())
 	case err != nil:

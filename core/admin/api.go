@@ -35,14 +35,19 @@ type Target struct {
 	Accepted         int64      `json:"accepted"`
 	Delivered        int64      `json:"delivered"`
 	Superseded       int64      `json:"superseded"`
+	Erased           int64      `json:"erased"`
 	Pending          int64      `json:"pending"`
 	Dead             int64      `json:"dead"`
 	Discarded        int64      `json:"discarded"`
 	Withdrawals      int64      `json:"withdrawals"`
 	OldestWithdrawal *time.Time `json:"oldest_withdrawal,omitempty"`
-	LastError        string     `json:"last_error,omitempty"`
-	LastErrorAt      *time.Time `json:"last_error_at,omitempty"`
-	Plugin           Plugin     `json:"plugin"`
+	// Erasures are requests to erase a citizen that the target has not confirmed.
+	Erasures      int64      `json:"erasures"`
+	OldestErasure *time.Time `json:"oldest_erasure,omitempty"`
+	ErasureError  string     `json:"erasure_error,omitempty"`
+	LastError     string     `json:"last_error,omitempty"`
+	LastErrorAt   *time.Time `json:"last_error_at,omitempty"`
+	Plugin        Plugin     `json:"plugin"`
 }
 
 // Plugin is the process of a target.
@@ -162,6 +167,18 @@ type Delivery struct {
 	Error       string     `json:"error,omitempty"`
 	NextAttempt *time.Time `json:"next_attempt,omitempty"`
 	SettledAt   *time.Time `json:"settled_at,omitempty"`
+}
+
+// Erased is the answer to DELETE /v1/citizens/{source}/{id}.
+type Erased struct {
+	// Known is whether anything was known of the citizen.
+	Known bool `json:"known"`
+	// Quarantined is how many quarantined bodies named them, and went too.
+	Quarantined int `json:"quarantined"`
+	// Asked are the targets that were asked to erase the citizen and go on being asked until they have.
+	Asked []string `json:"asked"`
+	// NotAsked are the targets that the source's rules feed and that were not asked.
+	NotAsked []string `json:"not_asked"`
 }
 
 // Receipts is the answer to GET /v1/citizens/{source}/{id}/receipts and to GET /v1/receipts, oldest first.

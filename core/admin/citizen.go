@@ -69,3 +69,8 @@ func (h *handler) releaseHeld(w http.ResponseWriter, r *http.Request) {
 	}
 	h.answer(w, Changed{1}, err)
 }
+
+func (h *handler) eraseCitizen(w http.ResponseWriter, r *http.Request) {
+	erased, err := h.Options.Erase(r.Context(), r.PathValue("source"), r.PathValue("id"))
+	h.answer(w, erased, err)
+}

@@ -167,6 +167,12 @@ func (c *Client) ReleaseHeld(ctx context.Context, source, id string) error {
 	return c.do(ctx, http.MethodPost, citizenPath(source, id)+"/release", nil, &n)
 }
 
+// Erase removes a citizen.
+func (c *Client) Erase(ctx context.Context, source, id string) (out Erased, err error) {
+	err = c.do(ctx, http.MethodDelete, citizenPath(source, id), nil, &out)
+	return out, err
+}
+
 func citizenPath(source, id string) string {
 	return "/v1/citizens/" + url.PathEscape(source) + "/" + url.PathEscape(id)
 }

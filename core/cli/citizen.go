@@ -1,18 +1,23 @@
 package cli
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/consentd/consentd/core/admin"
 )
 
 func (a *App) citizen() *cobra.Command {
-	return group("citizen", "Look at one citizen, their receipts and held grants", a.citizenShow(), a.citizenReceipts(), a.citizenRelease())
+	return group("citizen", "Look at one citizen, their receipts and held grants, or erase them",
+		a.citizenShow(), a.citizenReceipts(), a.citizenRelease(), a.citizenErase())
 }
 
 // ofCitizen makes a verb that speaks of one citizen, by citizenId.
@@ -117,4 +122,56 @@ func (a *App) citizenRelease() *cobra.Command {
 		fmt.Fprintln(a.Stdout, "released")
 		return nil
 	})
+}
+
+func (a *App) citizenErase() *cobra.Command {
+	var yes bool
+	cmd := a.ofCitizen("erase", "Remove every trace of a citizen but a keyed hash, which stops late updates",
+		func(ctx context.Context, l *live, source, id string) error {
+			if !yes {
+				if err := a.confirm(fmt.Sprintf("This removes everything of citizen %s of source %s, for good. Type the id again to go on: ", id, source), id); err != nil {
+					return err
+				}
+			}
+			e, err := l.client().Erase(ctx, source, id)
+			if err != nil {
+				return err
+			}
+			if l.json {
+				return printJSON(a.Stdout, e)
+			}
+			if e.Known {
+				fmt.Fprintln(a.Stdout, "erased")
+			} else {
+				fmt.Fprintln(a.Stdout, "erased; nothing was known of them, and older updates will not be taken in")
+			}
+			if e.Quarantined > 0 {
+				fmt.Fprintf(a.Stdout, "removed %d quarantined bodies that named them\n", e.Quarantined)
+			}
+			for _, t := range e.Asked {
+				fmt.Fprintf(a.Stdout, "asked %s to erase them; `consentd citizen receipts %s` shows when it has\n", t, id)
+			}
+			for _, t := range e.NotAsked {
+				fmt.Fprintf(a.Stdout, "did not ask %s: set erase = true in its target block, or erase them there yourself\n", t)
+			}
+			return nil
+		})
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask back")
+	return cmd
+}
+
+// confirm asks on a terminal for a word. Elsewhere there is nobody to ask.
+func (a *App) confirm(question, word string) error {
+	if f, ok := a.Stdin.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		return usage("this cannot be undone: add --yes to do it without being asked")
+	}
+	fmt.Fprint(a.Stderr, question)
+	answer, err := bufio.NewReader(a.Stdin).ReadString('\n')
+	if err != nil && answer == "" {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	if strings.TrimSpace(answer) != word {
+		return errors.New("not confirmed; nothing was done")
+	}
+	return nil
 }

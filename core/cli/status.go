@@ -52,6 +52,14 @@ func (a *App) status() *cobra.Command {
 					fmt.Fprintf(a.Stdout, "\n%s: last error %s: %s\n", t.Name, ago(t.LastErrorAt), t.LastError)
 				}
 			}
+			for _, t := range s.Targets {
+				if t.Erasures > 0 {
+					fmt.Fprintf(a.Stdout, "\n%s: has not confirmed %d erasures, the oldest asked for %s\n", t.Name, t.Erasures, ago(t.OldestErasure))
+					if t.ErasureError != "" {
+						fmt.Fprintf(a.Stdout, "    %s\n", t.ErasureError)
+					}
+				}
+			}
 			if s.Quarantined > 0 {
 				fmt.Fprintf(a.Stdout, "\n%d in quarantine: see `consentd quarantine list`\n", s.Quarantined)
 			}

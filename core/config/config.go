@@ -121,6 +121,9 @@ type Target struct {
 	Timeout     time.Duration // of one Deliver call
 	RateLimit   float64       // records a second; 0: none
 	Retry       Retry
+	// Erase is whether the target is asked to erase citizens who are erased here; EraseRange is where that stands.
+	Erase      bool
+	EraseRange hcl.Range
 	// Fields is the config block as the plugin gets it, one JSON object. Bind fills it.
 	Fields json.RawMessage
 	// Range is of the block's header.

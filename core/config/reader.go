@@ -175,6 +175,12 @@ func (r *reader) number(name string, fallback, least, most float64) float64 {
 	return n
 }
 
+// boolean is false when it is absent.
+func (r *reader) boolean(name string) (is bool, at hcl.Range) {
+	v, at, ok := r.value(name, cty.Bool)
+	return ok && reveal(v).True(), at
+}
+
 func (r *reader) integer(name string, fallback, least, most int) int {
 	v, at, ok := r.value(name, cty.Number)
 	if !ok {

@@ -18,6 +18,7 @@ func (p *parser) targets(c *Config, found []*reader, base Retry) {
 			Range:       r.header, typeRange: r.labelRanges[0],
 			config: &hclsyntax.Body{Attributes: hclsyntax.Attributes{}}, configRange: r.header,
 		}
+		t.Erase, t.EraseRange = r.boolean("erase")
 		if block := r.single("config"); block != nil {
 			t.config, t.configRange = block.body, block.header
 		}

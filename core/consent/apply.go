@@ -76,6 +76,15 @@ func (u Update) regresses(current Citizen) bool {
 		sent.After(current.SentAt) && truncate(u.State.Evidence()).Before(current.Evidence)
 }
 
+// Outlives is whether the update tells anything of its citizen that was recorded after they were erased. When
+// it was sent proves nothing: a retry may be stamped anew.
+func (u Update) Outlives(erased time.Time) bool {
+	past := u.State
+	past.Permissions = slices.DeleteFunc(slices.Clone(past.Permissions), func(p Permission) bool { return future(p.RecordedAt, u.Received) })
+	past.Preferences = slices.DeleteFunc(slices.Clone(past.Preferences), func(p Preference) bool { return future(p.UpdatedAt, u.Received) })
+	return past.Evidence().After(erased)
+}
+
 // future is whether an instant that the sender names is later than its clock can be.
 func future(at, received time.Time) bool { return at.After(received.Add(MaxSkew)) }
 

@@ -29,6 +29,7 @@ import (
 	"github.com/consentd/consentd/core/store/sqlite"
 	"github.com/consentd/consentd/core/supervise"
 	"github.com/consentd/consentd/core/webhook"
+	"github.com/consentd/consentd/sdk"
 )
 
 // drainTimeout is how long a stopping daemon waits for what is in flight. systemd's own default is 90 s.
@@ -77,6 +78,7 @@ type daemon struct {
 
 // world is what the configuration asks for, once it runs.
 type world struct {
+	plan    *plan
 	targets []*target
 	sources map[string]webhook.Source
 }
@@ -174,11 +176,14 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 		}
 		return nil
 	})
-	w := &world{sources: map[string]webhook.Source{}}
+	w := &world{plan: plan, sources: map[string]webhook.Source{}}
 	for _, s := range d.Config.Sources {
 		w.sources[s.Name] = webhook.Source{Source: s, Routes: plan.routesOf(s.Name)}
 	}
 	if err := d.reroute(ctx, w); err != nil {
+		return diags, err
+	}
+	if err := d.dropErasures(ctx); err != nil {
 		return diags, err
 	}
 	targetDiags, err := d.startTargets(ctx, plan, w)
@@ -226,10 +231,15 @@ func (d *daemon) startTargets(ctx context.Context, p *plan, w *world) (hcl.Diagn
 			continue
 		}
 		about := process.Description()
+		var erase func(context.Context, []sdk.Record) ([]sdk.Outcome, error)
+		if t.Erase {
+			erase = process.Erase
+		}
 		group := dispatch.Start(dispatch.Target{
 			Name:           t.Name,
 			Plugin:         about.Type + " " + about.Version,
 			Deliverer:      process,
+			Erase:          erase,
 			Rules:          p.rulesOf(t.Name),
 			MaxBatch:       orElse(about.Limits.MaxBatch, 100),
 			MaxInFlight:    inFlight(t.MaxInFlight, about.Limits.MaxInFlight),
@@ -312,7 +322,7 @@ func (d *daemon) startAdmin() (net.Addr, error) {
 	}
 	server := admin.NewServer(admin.NewHandler(admin.Options{
 		Admin: d.Config.Admin, Store: d.store, Metrics: d.registry, Log: log,
-		Status: d.status, Replay: d.replay, Release: d.release, Serving: func() bool { return d.world.Load() != nil && !d.draining.Load() },
+		Status: d.status, Replay: d.replay, Release: d.release, Erase: d.erase, Serving: func() bool { return d.world.Load() != nil && !d.draining.Load() },
 	}), log)
 	d.serve("admin", server, l, false)
 	return l.Addr(), nil

@@ -75,6 +75,13 @@ func (p *plan) launch(ctx context.Context, t config.Target) (*supervise.Target, 
 		}
 		return nil, diags, nil
 	}
+	if err == nil && t.Erase && !process.Capabilities().Erase {
+		r := t.EraseRange
+		return nil, hcl.Diagnostics{{
+			Severity: hcl.DiagError, Summary: "Target cannot erase", Subject: &r,
+			Detail: fmt.Sprintf("Plugin %s has no way to erase people. Remove erase, and erase them in that system by other means.", t.Type),
+		}}, errors.Join(err, process.Close(ctx))
+	}
 	return process, nil, err
 }
 

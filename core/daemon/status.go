@@ -25,16 +25,21 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	if err != nil {
 		return s, err
 	}
+	erasures, err := d.store.Erasures(ctx)
+	if err != nil {
+		return s, err
+	}
 	w := d.world.Load()
 	if w == nil {
 		w = &world{}
 	}
 	for _, t := range w.targets {
-		c, g, p := counts[t.Name], t.group.Status(), t.process.Status()
+		c, g, p, e := counts[t.Name], t.group.Status(), t.process.Status(), erasures[t.Name]
 		s.Targets = append(s.Targets, admin.Target{
 			Name: t.Name, Type: t.Type, State: string(g.State), PausedUntil: admin.When(g.Until), InFlight: g.InFlight,
 			Accepted: c.Accepted, Delivered: c.Delivered, Superseded: c.Superseded, Pending: c.Pending, Dead: c.Dead,
-			Discarded: c.Discarded, Withdrawals: c.Withdrawals, OldestWithdrawal: admin.When(c.OldestWithdrawal),
+			Discarded: c.Discarded, Erased: c.Erased, Withdrawals: c.Withdrawals, OldestWithdrawal: admin.When(c.OldestWithdrawal),
+			Erasures: e.N, OldestErasure: admin.When(e.Oldest), ErasureError: e.Error,
 			LastError: g.LastError, LastErrorAt: admin.When(g.LastErrorAt),
 			Plugin: admin.Plugin{
 				Version: t.process.Description().Version, State: p.State.String(), PID: p.Pid, Restarts: p.Restarts, LastExit: p.LastExit,
@@ -46,7 +51,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 		if known := slices.ContainsFunc(d.Config.Targets, func(t config.Target) bool { return t.Name == target }); !known && c.Pending+c.Dead > 0 {
 			s.Targets = append(s.Targets, admin.Target{
 				Name: target, State: "not in the configuration", Accepted: c.Accepted, Delivered: c.Delivered, Superseded: c.Superseded,
-				Pending: c.Pending, Dead: c.Dead, Discarded: c.Discarded, Withdrawals: c.Withdrawals, OldestWithdrawal: admin.When(c.OldestWithdrawal),
+				Pending: c.Pending, Dead: c.Dead, Discarded: c.Discarded, Erased: c.Erased, Withdrawals: c.Withdrawals, OldestWithdrawal: admin.When(c.OldestWithdrawal),
 			})
 		}
 	}
@@ -72,7 +77,9 @@ var (
 	deliveriesDesc  = prometheus.NewDesc("consentd_deliveries", "Deliveries that are not settled, by status.", []string{"target", "status"}, nil)
 	withdrawalsDesc = prometheus.NewDesc("consentd_withdrawals_unconfirmed", "Withdrawals that the target has not confirmed.",
 		[]string{"target"}, nil)
-	heldDesc   = prometheus.NewDesc("consentd_held_citizens", "Citizens with grants that are held, because their evidence is older than what is known.", nil, nil)
+	heldDesc     = prometheus.NewDesc("consentd_held_citizens", "Citizens with grants that are held, because their evidence is older than what is known.", nil, nil)
+	erasuresDesc = prometheus.NewDesc("consentd_erasures_unconfirmed", "Requests to erase a citizen that the target has not confirmed.",
+		[]string{"target"}, nil)
 	oldestDesc = prometheus.NewDesc("consentd_oldest_withdrawal_seconds",
 		"Age of the oldest withdrawal that the target has not confirmed; 0 if there is none.", []string{"target"}, nil)
 )
@@ -83,6 +90,7 @@ func (c storeCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- withdrawalsDesc
 	ch <- oldestDesc
 	ch <- heldDesc
+	ch <- erasuresDesc
 }
 
 func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
@@ -99,6 +107,11 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	ch <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, float64(held))
+	erasures, err := c.store.Erasures(ctx)
+	if err != nil {
+		c.log.Warn("erasures cannot be counted for the metrics", "error", err)
+		return
+	}
 	for target, n := range all {
 		counter := func(result string, v int64) {
 			ch <- prometheus.MustNewConstMetric(updatesDesc, prometheus.CounterValue, float64(v), target, result)
@@ -106,6 +119,7 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 		counter("accepted", n.Accepted)
 		counter("delivered", n.Delivered)
 		counter("superseded", n.Superseded)
+		counter("erased", n.Erased)
 		gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
 			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, append([]string{target}, labels...)...)
 		}
@@ -118,5 +132,6 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 			age = max(0, time.Since(n.OldestWithdrawal).Seconds())
 		}
 		gauge(oldestDesc, age)
+		gauge(erasuresDesc, float64(erasures[target].N))
 	}
 }

@@ -77,6 +77,21 @@ func (d *daemon) reroute(ctx context.Context, w *world) error {
 	return nil
 }
 
+// dropErasures gives up what targets were asked to erase that are gone, or are not to erase any more.
+func (d *daemon) dropErasures(ctx context.Context) error {
+	var erasing []string
+	for _, t := range d.Config.Targets {
+		if t.Erase {
+			erasing = append(erasing, t.Name)
+		}
+	}
+	n, err := d.store.DropErasures(ctx, erasing)
+	if n > 0 {
+		d.Log.Warn("citizens were erased here, and the targets that were to erase them never confirmed it; they are not asked any more", "erasures", n)
+	}
+	return err
+}
+
 // routes are those of each source.
 func (w *world) routes() map[string][]store.Route {
 	routes := map[string][]store.Route{}
@@ -143,7 +158,7 @@ func (d *daemon) audit(ctx context.Context) time.Duration {
 	for target, n := range off {
 		d.imbalance.WithLabelValues(target).Set(float64(n))
 		if n != 0 {
-			d.Log.Error("updates are not accounted for: accepted is not delivered + superseded + pending + dead + discarded", "target", target, "difference", n)
+			d.Log.Error("updates are not accounted for: accepted is not delivered + superseded + erased + pending + dead + discarded", "target", target, "difference", n)
 		}
 	}
 	return auditEvery

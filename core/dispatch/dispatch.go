@@ -39,6 +39,8 @@ type Target struct {
 	DeadRetryEvery time.Duration
 	// ConfigHash names the configuration in receipts.
 	ConfigHash string
+	// Erase is the plugin's; nil when the target is not to erase people.
+	Erase func(ctx context.Context, records []sdk.Record) ([]sdk.Outcome, error)
 	// Identity changes when the target becomes another system, say another account or list. What the system
 	// before was given says nothing of what this one holds.
 	Identity []byte
@@ -82,6 +84,9 @@ func Start(t Target, s store.Store, m *Metrics, log hclog.Logger) *Group {
 	g.calls, g.cut = context.WithCancel(context.Background())
 	m.paused(t.Name, false)
 	go g.feed()
+	if t.Erase != nil {
+		g.workers.Go(g.erase)
+	}
 	return g
 }
 

@@ -21,6 +21,12 @@ func (r *Rule) Evaluate(source string, state consent.State, now time.Time) ([]js
 			return nil, err
 		}
 	}
+	return r.Records(source, state, now)
+}
+
+// Records renders as Evaluate does, whatever the rule's when says: so they tell how the target knows the
+// citizen.
+func (r *Rule) Records(source string, state consent.State, now time.Time) ([]json.RawMessage, error) {
 	ctx := &hcl.EvalContext{Variables: r.needs.variables(source, state, now), Functions: functions}
 	if r.forEach == nil {
 		one, err := r.record.Append(nil, ctx, nil)

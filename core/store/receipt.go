@@ -28,14 +28,23 @@ func Subject(key []byte, source, citizenID string) []byte {
 	return mac.Sum(nil)[:16]
 }
 
-// Chained is the hash of a receipt that follows the one with the hash given. It covers every field but who
-// the receipt is of, for whom the subject stands.
+// Seal is the keyed hash of what an erasure takes out of a receipt: what was delivered, and under which name
+// the vendor keeps it.
+func (r Receipt) Seal(key []byte) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(appendField(nil, r.Digest))
+	mac.Write(appendField(nil, []byte(r.Reference)))
+	return mac.Sum(nil)
+}
+
+// Chained is the hash of a receipt that follows the one with the hash given. It covers every field; for who
+// the receipt is of the subject stands, and for what an erasure takes out, the seal.
 func (r Receipt) Chained(before []byte) []byte {
 	b := make([]byte, 0, 512)
 	for _, field := range [][]byte{
 		before, r.Subject, []byte(r.Rule), []byte(r.Target), number(r.Version), instant(r.SentAt), instant(r.Received),
-		instant(r.Confirmed), fmt.Appendf(nil, "%t", r.Withdrawal), []byte(r.Outcome), r.Digest, []byte(r.Plugin),
-		[]byte(r.Reference), []byte(r.Config),
+		instant(r.Confirmed), fmt.Appendf(nil, "%t", r.Withdrawal), []byte(r.Outcome), r.Sealed, []byte(r.Plugin),
+		[]byte(r.Config),
 	} {
 		b = appendField(b, field)
 	}
@@ -57,12 +66,12 @@ func instant(t time.Time) []byte {
 	return number(t.UnixMicro())
 }
 
-// Add goes on with the next receipt in the order of ids and answers whether to go on.
-func (c *Chain) Add(r Receipt) bool {
+// Add goes on with the next receipt in the order of ids and answers whether to go on. The key is the store's.
+func (c *Chain) Add(key []byte, r Receipt) bool {
 	switch {
 	case r.ID != c.Receipts+1:
 		c.Problem = "receipts are missing before it"
-	case !bytes.Equal(r.Chained(c.Head), r.Hash):
+	case !bytes.Equal(r.Chained(c.Head), r.Hash), r.Digest != nil && !bytes.Equal(r.Seal(key), r.Sealed):
 		c.Problem = "it is not what was written, or the one before it is not"
 	default:
 		c.Receipts, c.Head = r.ID, r.Hash

@@ -5,6 +5,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -60,6 +61,23 @@ type Store interface {
 	// Changed receives when something of the target may have become due by a commit. Many commits may be
 	// one receive.
 	Changed(target string) <-chan struct{}
+
+	// Erase removes all that is known of a citizen, known or not: state, deliveries, quarantined bodies that
+	// name them, and what receipts tell beyond the keyed hash. A tombstone stays, and no update is taken in
+	// whose evidence is not newer. Targets that are to erase the person as well are asked with what ask
+	// renders of the newest state, in the same commit; an error of ask leaves everything as it was. When Erase
+	// returns nil, nothing of the person is in the store's files but what those requests hold.
+	Erase(ctx context.Context, source, citizenID string, at time.Time, ask func(consent.State) ([]ErasureRequest, error)) (Erased, error)
+	// ClaimErasure hands out a request of a target that is due, at most one at a time, and not while a delivery
+	// of that citizen is in flight. ErrNotFound says that there is none. While a request is open, no
+	// delivery of its citizen is handed out to its target.
+	ClaimErasure(ctx context.Context, target string, now time.Time) (Erasure, error)
+	// SettleErasure commits what became of it.
+	SettleErasure(ctx context.Context, s ErasureSettlement) error
+	// Erasures counts the open requests by target.
+	Erasures(ctx context.Context) (map[string]OpenErasures, error)
+	// DropErasures gives up the open requests of every target that is not among those given, and says how many.
+	DropErasures(ctx context.Context, targets []string) (int, error)
 
 	// Quarantine keeps a body that was authenticated and not understood. The same body of the same source
 	// is kept once.
@@ -232,11 +250,13 @@ type Receipt struct {
 	// Withdrawal is whether it confirmed one.
 	Withdrawal bool
 	Outcome    string
-	// Digest is the SHA-256 of what was delivered.
-	Digest []byte
-	// Plugin is its type and version, Reference the vendor's own.
-	Plugin    string
+	// Digest is the SHA-256 of what was delivered, Reference the vendor's own name for it. Both are empty once
+	// the citizen is erased; Sealed, their keyed hash, stays.
+	Digest    []byte
 	Reference string
+	Sealed    []byte
+	// Plugin is its type and version.
+	Plugin string
 	// Config is the hash of the configuration in force.
 	Config string
 	// Subject is the keyed hash of Source and CitizenID. It stays when the citizen is erased.
@@ -275,13 +295,58 @@ type DeadFilter struct {
 	Limit         int
 }
 
-// Counts is how the deliveries of one target stand. Accepted, Delivered and Superseded count updates, one
-// for each delivery they asked for, since the store was made; the others count deliveries now. Law 12:
-// Accepted = Delivered + Superseded + Pending + Dead + Discarded.
+// ErasureRequest asks a target to erase a person, whom the records that a rule rendered name.
+type ErasureRequest struct {
+	Rule, Target string
+	Records      []json.RawMessage
+}
+
+// Erased says what Erase did.
+type Erased struct {
+	// Known is whether anything was known of the citizen.
+	Known bool
+	// Quarantined is how many quarantined bodies named them.
+	Quarantined int
+	// Asked are the targets that were asked.
+	Asked []string
+}
+
+// Erasure is an open request.
+type Erasure struct {
+	ErasureRequest
+	ID        int64
+	Citizen   int64  // the store's own number
+	Subject   []byte // as in Receipt
+	Requested time.Time
+	Attempts  int
+}
+
+// ErasureSettlement is what became of a request that was handed out. With a receipt it is confirmed and
+// ends; else it comes again.
+type ErasureSettlement struct {
+	Erasure     Erasure
+	Receipt     *Receipt
+	Attempts    int
+	NextAttempt time.Time
+	Error       string
+}
+
+// OpenErasures are the open requests of one target.
+type OpenErasures struct {
+	N      int64
+	Oldest time.Time
+	// Error is of the last attempt that failed at the oldest one.
+	Error string
+}
+
+// Counts is how the deliveries of one target stand. Accepted, Delivered, Superseded and Erased count updates,
+// one for each delivery they asked for, since the store was made; the others count deliveries now. Law 12:
+// Accepted = Delivered + Superseded + Erased + Pending + Dead + Discarded.
 type Counts struct {
 	Accepted    int64
 	Delivered   int64
 	Superseded  int64
+	Erased      int64
 	Pending     int64
 	Dead        int64
 	Discarded   int64

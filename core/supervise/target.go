@@ -276,12 +276,21 @@ func (t *Target) running() (*instance, error) {
 // second more to say what it knows, and then every record is Retry: it was slow, not broken. The error
 // is always an ErrBroken, and of the kind ErrDown when the plugin never saw the records.
 func (t *Target) Deliver(ctx context.Context, records []sdk.Record) ([]sdk.Outcome, error) {
+	return t.each(ctx, records, (*host.Client).Deliver)
+}
+
+// Erase returns one outcome a record, as Deliver does. It is for targets that can.
+func (t *Target) Erase(ctx context.Context, records []sdk.Record) ([]sdk.Outcome, error) {
+	return t.each(ctx, records, (*host.Client).Erase)
+}
+
+func (t *Target) each(ctx context.Context, records []sdk.Record, call func(*host.Client, context.Context, []sdk.Record) ([]sdk.Outcome, error)) ([]sdk.Outcome, error) {
 	inst, err := t.running()
 	if err != nil {
 		return nil, err
 	}
 	defer inst.calls.Done()
-	outcomes, err := inst.client.Deliver(ctx, records)
+	outcomes, err := call(inst.client, ctx, records)
 	if err == nil {
 		return outcomes, nil
 	}

@@ -34,19 +34,27 @@ func (w *writer) accept(u consent.Update, routes []store.Route) (consent.Verdict
 	case !errors.Is(err, sql.ErrNoRows):
 		return 0, dbError{err}
 	}
+	var number any // NULL: the next one
+	if known == nil {
+		var stopped bool
+		if number, stopped, err = w.tombstone(u); err != nil {
+			return 0, err
+		}
+		if stopped {
+			w.supersede(routes)
+			return consent.Superseded, nil
+		}
+	}
 	applied, err := consent.Apply(known, u)
 	if err != nil {
 		return 0, fmt.Errorf("apply update: %w", err)
 	}
 	if applied.Verdict != consent.Accepted {
-		for _, r := range routes {
-			w.ledger[ledgerKey{r.Target, entryAccepted}]++
-			w.ledger[ledgerKey{r.Target, entrySuperseded}]++
-		}
+		w.supersede(routes)
 		return applied.Verdict, nil
 	}
 	if known == nil {
-		res, err := w.stmts.insertCitizen.Exec(append([]any{u.Source, string(u.State.CitizenID)}, w.values(applied.Citizen)...)...)
+		res, err := w.stmts.insertCitizen.Exec(append([]any{number, u.Source, string(u.State.CitizenID)}, w.values(applied.Citizen)...)...)
 		if err != nil {
 			return 0, dbError{err}
 		}
@@ -57,6 +65,14 @@ func (w *writer) accept(u consent.Update, routes []store.Route) (consent.Verdict
 		return 0, err
 	}
 	return consent.Accepted, w.wanted(id, known == nil, applied, routes)
+}
+
+// supersede enters an update that changes nothing into the ledger.
+func (w *writer) supersede(routes []store.Route) {
+	for _, r := range routes {
+		w.ledger[ledgerKey{r.Target, entryAccepted}]++
+		w.ledger[ledgerKey{r.Target, entrySuperseded}]++
+	}
 }
 
 // update writes a citizen's new version. Columns that are in indexes are left alone where they do not change,

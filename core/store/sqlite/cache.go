@@ -36,6 +36,12 @@ func (c *stateCache) put(citizen, version int64, state *consent.State) {
 	c.of[citizen] = cachedState{version, state}
 }
 
+func (c *stateCache) drop(citizen int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.of, citizen)
+}
+
 // get is nil unless the state of that very version is there.
 func (c *stateCache) get(citizen, version int64) *consent.State {
 	c.mu.Lock()

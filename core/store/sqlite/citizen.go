@@ -71,7 +71,7 @@ func (s *Store) Tick(ctx context.Context, now time.Time, limit int, routes map[s
 		found = len(due)
 		for _, r := range due {
 			err := w.again(r.id, r.c, routes[r.source], func(c consent.Citizen) (consent.Applied, error) { return consent.Tick(c, now) })
-			if broken := (dbError{}); errors.As(err, &broken) {
+			if db := (dbError{}); errors.As(err, &db) {
 				return err
 			}
 			if err != nil {

@@ -3,6 +3,10 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -64,7 +68,7 @@ func (s *Store) claim(ctx context.Context, target string, now time.Time, limit i
 		}
 		// Citizens that are taken already may stand before those who are not, with a delivery for each rule:
 		// look further until there are enough, or no more.
-		for n := limit - len(chosen) + len(claimed); ; n *= 2 {
+		for n := limit - len(chosen) + len(claimed) + len(s.erasing[target]); ; n *= 2 {
 			found, err := s.findDue(ctx, target, lane, now, n)
 			if err != nil {
 				for _, d := range chosen {
@@ -73,7 +77,7 @@ func (s *Store) claim(ctx context.Context, target string, now time.Time, limit i
 				return nil, err
 			}
 			for _, d := range found {
-				if len(chosen) < limit && !claimed[d.citizen] {
+				if len(chosen) < limit && !claimed[d.citizen] && s.erasing[target][d.citizen] == 0 {
 					claimed[d.citizen] = true
 					chosen = append(chosen, d)
 				}
@@ -146,16 +150,21 @@ func (s *Store) readClaims(ctx context.Context, chosen []dueDelivery) ([]store.C
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	for i := range claims {
-		if claims[i].State != nil {
-			continue
+	there := claims[:0]
+	for _, c := range claims {
+		if c.State == nil {
+			// Should a newer state have come since, so much the better: it is what has to be delivered.
+			err := s.stmts.body.QueryRowContext(ctx, c.Citizen).Scan(&c.Body)
+			if errors.Is(err, sql.ErrNoRows) {
+				continue // erased since
+			}
+			if err != nil {
+				return nil, err
+			}
 		}
-		// Should a newer state have come since, so much the better: it is what has to be delivered.
-		if err := s.stmts.body.QueryRowContext(ctx, claims[i].Citizen).Scan(&claims[i].Body); err != nil {
-			return nil, err
-		}
+		there = append(there, c)
 	}
-	return claims, nil
+	return there, nil
 }
 
 // scanDelivery reads deliveryColumns, and then what else the query has.
@@ -187,7 +196,13 @@ func (s *Store) unclaim(target string, citizen int64) {
 
 // NextDue is the earliest next attempt of a target, claimed or not.
 func (s *Store) NextDue(ctx context.Context, target string) (time.Time, error) {
+	s.claimMu.Lock()
+	blocked, err := json.Marshal(slices.AppendSeq([]int64{}, maps.Keys(s.erasing[target])))
+	s.claimMu.Unlock()
+	if err != nil {
+		return time.Time{}, err
+	}
 	var next sql.NullInt64
-	err := s.stmts.nextDue.QueryRowContext(ctx, target).Scan(&next)
+	err = s.stmts.nextDue.QueryRowContext(ctx, target, string(blocked)).Scan(&next)
 	return instant(next.Int64), err
 }

@@ -17,6 +17,7 @@ const (
 	entryAccepted    = "accepted"
 	entryDelivered   = "delivered"
 	entrySuperseded  = "superseded"
+	entryErased      = "erased"
 	entryWithdrawals = "withdrawals"
 )
 
@@ -73,6 +74,8 @@ func (s *Store) Counts(ctx context.Context) (map[string]store.Counts, error) {
 			c.Delivered = n
 		case entrySuperseded:
 			c.Superseded = n
+		case entryErased:
+			c.Erased = n
 		case entryWithdrawals:
 			c.Withdrawals = n
 		case store.Pending.String():
@@ -103,7 +106,7 @@ func (s *Store) Counts(ctx context.Context) (map[string]store.Counts, error) {
 func (s *Store) Audit(ctx context.Context) (map[string]int64, error) {
 	rows, err := s.db.QueryContext(ctx, `
 		SELECT target, sum(n) FROM (
-			SELECT target, CASE entry WHEN 'accepted' THEN n WHEN 'delivered' THEN -n WHEN 'superseded' THEN -n ELSE 0 END AS n FROM ledger
+			SELECT target, CASE entry WHEN 'accepted' THEN n WHEN 'delivered' THEN -n WHEN 'superseded' THEN -n WHEN 'erased' THEN -n ELSE 0 END AS n FROM ledger
 			UNION ALL
 			SELECT target, -count(*) AS n FROM delivery WHERE status <> 1 GROUP BY target
 		) GROUP BY target`)

@@ -34,21 +34,24 @@ func (h head) value() []byte {
 }
 
 // receipt writes one at the end of the chain.
-func (w *writer) receipt(citizen int64, r store.Receipt) error {
-	r.Subject = store.Subject(w.key, r.Source, r.CitizenID)
+func (w *writer) receipt(r store.Receipt) error {
+	if r.Subject == nil {
+		r.Subject = store.Subject(w.key, r.Source, r.CitizenID)
+	}
+	r.Sealed = r.Seal(w.key)
 	w.head = head{w.head.receipts + 1, r.Chained(w.head.hash)}
-	return w.exec(w.stmts.insertReceipt, w.head.receipts, citizen, r.Rule, r.Target, r.Version, micros(r.SentAt), micros(r.Received),
-		micros(r.Confirmed), r.Withdrawal, r.Outcome, r.Digest, r.Plugin, r.Reference, r.Config, r.Subject, w.head.hash)
+	return w.exec(w.stmts.insertReceipt, w.head.receipts, r.Rule, r.Target, r.Version, micros(r.SentAt), micros(r.Received),
+		micros(r.Confirmed), r.Withdrawal, r.Outcome, r.Digest, r.Plugin, r.Reference, r.Config, r.Subject, r.Sealed, w.head.hash)
 }
 
 const receiptColumns = `r.id, r.rule, r.target, r.version, r.sent_at, r.received, r.confirmed, r.withdrawal, r.outcome, r.digest,
-	r.plugin, r.reference, r.config, r.subject, r.hash`
+	r.plugin, coalesce(r.reference, ''), r.config, r.subject, r.sealed, r.hash`
 
 func scanReceipt(rows *sql.Rows) (store.Receipt, error) {
 	var r store.Receipt
 	var sentAt, received, confirmed int64
 	err := rows.Scan(&r.ID, &r.Rule, &r.Target, &r.Version, &sentAt, &received, &confirmed, &r.Withdrawal, &r.Outcome, &r.Digest,
-		&r.Plugin, &r.Reference, &r.Config, &r.Subject, &r.Hash)
+		&r.Plugin, &r.Reference, &r.Config, &r.Subject, &r.Sealed, &r.Hash)
 	r.SentAt, r.Received, r.Confirmed = instant(sentAt), instant(received), instant(confirmed)
 	return r, err
 }
@@ -77,7 +80,7 @@ func (s *Store) Receipts(ctx context.Context, source, citizenID string) (all []s
 		r.Source, r.CitizenID = source, citizenID
 		all = append(all, r)
 		return true
-	}, `JOIN citizen c ON c.id = r.citizen WHERE c.source = ? AND c.citizen_id = ? ORDER BY r.id`, source, citizenID)
+	}, `WHERE r.subject = ? ORDER BY r.id`, store.Subject(s.key, source, citizenID))
 	return all, err
 }
 
@@ -97,7 +100,7 @@ func (s *Store) VerifyReceipts(ctx context.Context) (chain store.Chain, err erro
 	if err != nil {
 		return chain, err
 	}
-	err = s.receipts(ctx, func(r store.Receipt) bool { return chain.Add(r) }, `WHERE r.id <= ? ORDER BY r.id`, end.receipts)
+	err = s.receipts(ctx, func(r store.Receipt) bool { return chain.Add(s.key, r) }, `WHERE r.id <= ? ORDER BY r.id`, end.receipts)
 	if err == nil {
 		chain.End(end.receipts, end.hash)
 	}

@@ -40,7 +40,7 @@ func (w *writer) settle(st store.Settlement) error {
 	if st.Receipt == nil {
 		return nil
 	}
-	return w.receipt(c.Citizen, *st.Receipt)
+	return w.receipt(*st.Receipt)
 }
 
 // settleAs settles the delivery if its desired version is the one claimed and it stands as given.

@@ -54,6 +54,7 @@ type Store struct {
 
 	claimMu sync.Mutex
 	claims  map[string]map[int64]bool // target -> citizen
+	erasing erasing
 
 	mu      sync.Mutex
 	changed map[string]chan struct{} // by target
@@ -116,6 +117,9 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 	if s.ledger, err = readLedger(ctx, db); err != nil {
 		return nil, err
 	}
+	if s.erasing, err = readErasing(ctx, db); err != nil {
+		return nil, err
+	}
 	w, err := newWriter(ctx, db, s.key)
 	if err != nil {
 		return nil, err
@@ -147,6 +151,7 @@ func dsn(path string) string {
 	for _, p := range []string{
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 		"journal_size_limit(67108864)", "wal_autocheckpoint(4000)", "cache_size(-8192)",
+		"secure_delete(1)", // what is removed is overwritten; see Erase
 	} {
 		q.Add("_pragma", p)
 	}

@@ -43,10 +43,14 @@ func (s *readStmts) prepare(ctx context.Context, on preparer) error {
 			WHERE target = ? AND lane = ? AND next_attempt IS NOT NULL AND next_attempt <= ?
 			ORDER BY next_attempt LIMIT ?`},
 		{&s.nextDue, `SELECT min(due) FROM (
-			SELECT min(next_attempt) AS due FROM delivery WHERE target = ?1 AND lane = 0 AND next_attempt IS NOT NULL UNION ALL
-			SELECT min(next_attempt) AS due FROM delivery WHERE target = ?1 AND lane = 1 AND next_attempt IS NOT NULL UNION ALL
-			SELECT min(next_attempt) AS due FROM delivery WHERE target = ?1 AND lane = 2 AND next_attempt IS NOT NULL UNION ALL
-			SELECT min(next_attempt) AS due FROM delivery WHERE target = ?1 AND lane = 3 AND next_attempt IS NOT NULL)`},
+			SELECT * FROM (SELECT next_attempt AS due FROM delivery WHERE target = ?1 AND lane = 0 AND next_attempt IS NOT NULL
+				AND citizen NOT IN (SELECT value FROM json_each(?2)) ORDER BY next_attempt LIMIT 1) UNION ALL
+			SELECT * FROM (SELECT next_attempt AS due FROM delivery WHERE target = ?1 AND lane = 1 AND next_attempt IS NOT NULL
+				AND citizen NOT IN (SELECT value FROM json_each(?2)) ORDER BY next_attempt LIMIT 1) UNION ALL
+			SELECT * FROM (SELECT next_attempt AS due FROM delivery WHERE target = ?1 AND lane = 2 AND next_attempt IS NOT NULL
+				AND citizen NOT IN (SELECT value FROM json_each(?2)) ORDER BY next_attempt LIMIT 1) UNION ALL
+			SELECT * FROM (SELECT next_attempt AS due FROM delivery WHERE target = ?1 AND lane = 3 AND next_attempt IS NOT NULL
+				AND citizen NOT IN (SELECT value FROM json_each(?2)) ORDER BY next_attempt LIMIT 1))`},
 		{&s.claimed, `SELECT ` + deliveryColumns + `, d.citizen, c.version, c.sent_at, c.received
 			FROM json_each(?) chosen CROSS JOIN delivery d ON d.id = chosen.value JOIN citizen c ON c.id = d.citizen
 			ORDER BY chosen.key`},
@@ -63,6 +67,7 @@ type writeStmts struct {
 	selectStanding, insertDelivery, replaceDelivery *sql.Stmt
 	selectSettle, settle, settleOlder               *sql.Stmt
 	insertReceipt, insertQuarantine                 *sql.Stmt
+	selectTombstone                                 *sql.Stmt
 	all                                             []statement
 }
 
@@ -76,8 +81,8 @@ func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
 		{&s.selectCitizen, `SELECT id, ` + citizenColumns + ` FROM citizen WHERE source = ? AND citizen_id = ?`},
 		{&s.selectBody, `SELECT body FROM citizen WHERE id = ?`},
 		{&s.insertCitizen, `INSERT INTO citizen
-			(source, citizen_id, version, sent_at, proven, evidence, received, next, digest, grants, held, body)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+			(id, source, citizen_id, version, sent_at, proven, evidence, received, next, digest, grants, held, body)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&s.updateState, `UPDATE citizen SET version = ?, sent_at = ?, proven = ?, evidence = ?, received = ?,
 			digest = ?, grants = ?, body = ? WHERE id = ?`},
 		{&s.updateCitizen, `UPDATE citizen SET version = ?, sent_at = ?, proven = ?, evidence = ?, received = ?, next = ?,
@@ -100,9 +105,10 @@ func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
 				delivered = ?1, digest = ?2, settled_at = ?3, outcome = ?4, given = max(given, ?5),
 				since = CASE WHEN ?6 THEN (SELECT received FROM citizen WHERE citizen.id = delivery.citizen) ELSE since END
 			WHERE id = ?7`},
+		{&s.selectTombstone, `SELECT citizen, erased FROM tombstone WHERE subject = ?`},
 		{&s.insertReceipt, `INSERT INTO receipt
-			(id, citizen, rule, target, version, sent_at, received, confirmed, withdrawal, outcome, digest, plugin, reference, config,
-			subject, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+			(id, rule, target, version, sent_at, received, confirmed, withdrawal, outcome, digest, plugin, reference, config,
+			subject, sealed, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&s.insertQuarantine, `INSERT INTO quarantine (source, received, reason, digest, body) VALUES (?, ?, ?, ?, ?)
 			ON CONFLICT DO NOTHING`},
 	}

@@ -215,10 +215,15 @@ func (s *Store) committed(w *writer) {
 	s.ledger.add(w.ledger)
 	s.mu.Unlock()
 	for target := range w.changed {
-		select {
-		case s.change(target) <- struct{}{}:
-		default:
-		}
+		s.hint(target)
+	}
+}
+
+// hint tells whoever waits that something of the target may have become due.
+func (s *Store) hint(target string) {
+	select {
+	case s.change(target) <- struct{}{}:
+	default:
 	}
 }
 
@@ -248,6 +253,14 @@ func (w *writer) flush(version int64, head head) error {
 
 func (w *writer) exec(stmt *sql.Stmt, args ...any) error {
 	if _, err := stmt.Exec(args...); err != nil {
+		return dbError{err}
+	}
+	return nil
+}
+
+// broken marks an error of the database as one.
+func broken(err error) error {
+	if err != nil {
 		return dbError{err}
 	}
 	return nil

@@ -40,6 +40,10 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"WindowsBeginAndEnd", (*suite).windows},
 		{"HeldGrant", (*suite).held},
 		{"ReceiptsAreChained", (*suite).receiptsChained},
+		{"Erase", (*suite).erase},
+		{"ErasedStaysSo", (*suite).erasedStays},
+		{"ErasureRequests", (*suite).erasureRequests},
+		{"EraseInFlight", (*suite).eraseInFlight},
 		{"Quarantine", (*suite).quarantine},
 		{"SurvivesReopening", (*suite).survivesReopening},
 		{"PendingIsDistrustedAfterReopening", (*suite).distrust},
@@ -178,9 +182,9 @@ func (s *suite) balance() store.Counts {
 		s.Fatalf("counts: %v", err)
 	}
 	c := counts["mail"]
-	if c.Accepted != c.Delivered+c.Superseded+c.Pending+c.Dead+c.Discarded {
-		s.Errorf("accepted %d, but delivered %d + superseded %d + pending %d + dead %d + discarded %d",
-			c.Accepted, c.Delivered, c.Superseded, c.Pending, c.Dead, c.Discarded)
+	if c.Accepted != c.Delivered+c.Superseded+c.Erased+c.Pending+c.Dead+c.Discarded {
+		s.Errorf("accepted %d, but delivered %d + superseded %d + erased %d + pending %d + dead %d + discarded %d",
+			c.Accepted, c.Delivered, c.Superseded, c.Erased, c.Pending, c.Dead, c.Discarded)
 	}
 	off, err := s.Audit(ctx)
 	if err != nil {

@@ -9,7 +9,7 @@ CREATE TABLE meta (
 
 -- The newest state of each citizen, once.
 CREATE TABLE citizen (
-	id         INTEGER PRIMARY KEY,
+	id         INTEGER PRIMARY KEY AUTOINCREMENT, -- not given to somebody else after an erasure
 	source     TEXT NOT NULL,
 	citizen_id TEXT NOT NULL,
 	version    INTEGER NOT NULL, -- by arrival, over all citizens
@@ -30,7 +30,7 @@ CREATE INDEX citizen_held ON citizen (id) WHERE held IS NOT NULL;
 
 -- The standing of (rule, citizen). It is pending while delivered < desired.
 CREATE TABLE delivery (
-	id            INTEGER PRIMARY KEY,
+	id            INTEGER PRIMARY KEY AUTOINCREMENT, -- what is in flight may outlive its row
 	citizen       INTEGER NOT NULL REFERENCES citizen (id),
 	rule          TEXT NOT NULL,
 	target        TEXT NOT NULL,
@@ -68,7 +68,6 @@ CREATE TABLE ledger (
 
 CREATE TABLE receipt (
 	id         INTEGER PRIMARY KEY, -- 1, 2, 3, without gaps
-	citizen    INTEGER NOT NULL,
 	rule       TEXT NOT NULL,
 	target     TEXT NOT NULL,
 	version    INTEGER NOT NULL,
@@ -77,15 +76,39 @@ CREATE TABLE receipt (
 	confirmed  INTEGER NOT NULL,
 	withdrawal INTEGER NOT NULL,
 	outcome    TEXT NOT NULL,
-	digest     BLOB NOT NULL,
+	digest     BLOB,          -- NULL: erased
 	plugin     TEXT NOT NULL,
-	reference  TEXT NOT NULL,
+	reference  TEXT,          -- NULL: erased
 	config     TEXT NOT NULL,
 	subject    BLOB NOT NULL, -- keyed hash of who it is of
+	sealed     BLOB NOT NULL, -- keyed hash of digest and reference
 	hash       BLOB NOT NULL  -- chains it to the one before
 ) STRICT;
 
-CREATE INDEX receipt_citizen ON receipt (citizen);
+CREATE INDEX receipt_subject ON receipt (subject);
+
+-- Who was erased, and when. Nothing older than that is taken in again.
+CREATE TABLE tombstone (
+	subject BLOB PRIMARY KEY, -- as in receipts
+	citizen INTEGER NOT NULL, -- the number they had, and get again should they come back
+	erased  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What a target was asked to erase and has not confirmed. The records name the person until then.
+CREATE TABLE erasure (
+	id           INTEGER PRIMARY KEY AUTOINCREMENT,
+	target       TEXT NOT NULL,
+	citizen      INTEGER NOT NULL,
+	subject      BLOB NOT NULL,
+	rule         TEXT NOT NULL,
+	records      BLOB NOT NULL, -- JSON array
+	requested    INTEGER NOT NULL,
+	attempts     INTEGER NOT NULL DEFAULT 0,
+	next_attempt INTEGER NOT NULL,
+	error        TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE INDEX erasure_due ON erasure (target, next_attempt);
 
 CREATE TABLE quarantine (
 	id       INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -99,6 +122,8 @@ CREATE TABLE quarantine (
 
 -- +goose Down
 DROP TABLE quarantine;
+DROP TABLE erasure;
+DROP TABLE tombstone;
 DROP TABLE receipt;
 DROP TABLE ledger;
 DROP TABLE delivery;
