@@ -340,7 +340,7 @@ func (d *daemon) target(name string) admin.Target {
 // conserved is law 12.
 func conserved(t testing.TB, c admin.Target) {
 	t.Helper()
-	if sum := c.Delivered + c.Superseded + c.Pending + c.Dead + c.Discarded; c.Accepted != sum {
+	if sum := c.Delivered + c.Superseded + c.Erased + c.Pending + c.Dead + c.Discarded; c.Accepted != sum {
 		t.Errorf("target %s: accepted %d updates and can account for %d: %+v", c.Name, c.Accepted, sum, c)
 	}
 }

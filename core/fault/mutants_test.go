@@ -50,6 +50,13 @@ var mutants = []mutant{
 		tests: "TestKill",
 	},
 	{
+		name: "a delta replaces what was known, so that coalescing loses the one before",
+		edits: []edit{
+			{"core/consent/apply.go", "for _, p := range partial.Permissions {", "if len(partial.Permissions) > 0 {\n\t\tmerged.Permissions = nil\n\t}\n\tfor _, p := range partial.Permissions {"},
+		},
+		tests: "TestDeltas",
+	},
+	{
 		name: "an old record is sent again in place of the newest state",
 		edits: []edit{
 			{"core/store/sqlite/cache.go", "s.version == version", "s.state != nil"},
