@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/sdk"
 )
 
 const (
@@ -17,6 +18,8 @@ const (
 	// reads every delivery.
 	watchEvery = 5 * time.Second
 	auditEvery = 10 * time.Minute
+	// forwardEvery is how long a clock that was set back can hold attempts back.
+	forwardEvery = time.Minute
 )
 
 // startUpkeep starts what is done by the clock: among it, looking again at citizens whenever a validity window
@@ -27,6 +30,7 @@ func (d *daemon) startUpkeep(w *world) {
 	d.repeat("retention", d.endOldDead)
 	d.repeat("withdrawal watch", d.watchWithdrawals(map[string]bool{}))
 	d.repeat("audit", d.audit)
+	d.repeat("forward", d.forward)
 }
 
 // repeat does something again and again, each time after what it returned, until the daemon stops.
@@ -144,6 +148,23 @@ func (d *daemon) watchWithdrawals(late map[string]bool) func(context.Context) ti
 		}
 		return watchEvery
 	}
+}
+
+// forward finds attempts that are due later than anything can be, after the clock was wrong.
+func (d *daemon) forward(ctx context.Context) time.Duration {
+	longest := d.Config.DeadLetter.RetryEvery
+	for _, t := range d.Config.Targets {
+		longest = max(longest, 2*t.Retry.MaxInterval, sdk.MaxRetryAfter)
+	}
+	now := time.Now()
+	n, err := d.store.Forward(ctx, now.Add(longest+time.Hour), now)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		d.Log.Error("attempts cannot be moved forward", "error", err)
+	case n > 0:
+		d.Log.Warn("the clock was wrong: attempts were due later than any can be, and are due now", "count", n)
+	}
+	return forwardEvery
 }
 
 // audit holds the store to law 12.

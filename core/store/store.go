@@ -58,6 +58,9 @@ type Store interface {
 	Release(claims []Claimed)
 	// NextDue is the earliest next attempt of a target, claimed or not; zero if there is none.
 	NextDue(ctx context.Context, target string) (time.Time, error)
+	// Forward moves next attempts that are later than latest to now, and says how many. None can be that late,
+	// unless the clock was wrong when it was set.
+	Forward(ctx context.Context, latest, now time.Time) (int, error)
 	// Changed receives when something of the target may have become due by a commit. Many commits may be
 	// one receive.
 	Changed(target string) <-chan struct{}

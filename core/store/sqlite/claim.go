@@ -194,6 +194,40 @@ func (s *Store) unclaim(target string, citizen int64) {
 	s.claimMu.Unlock()
 }
 
+// Forward moves next attempts that are later than latest to now.
+func (s *Store) Forward(ctx context.Context, latest, now time.Time) (moved int, err error) {
+	s.mu.Lock()
+	targets := map[string]bool{}
+	for k := range s.ledger {
+		targets[k.target] = true
+	}
+	s.mu.Unlock()
+	for target := range targets {
+		for lane := range lanes { // so that the index finds them
+			err := s.do(ctx, func(w *writer) error {
+				res, err := w.conn.ExecContext(context.Background(), `UPDATE delivery SET next_attempt = ?
+					WHERE target = ? AND lane = ? AND next_attempt IS NOT NULL AND next_attempt > ?`, micros(now), target, lane, micros(latest))
+				if err != nil {
+					return dbError{err}
+				}
+				n, err := res.RowsAffected()
+				if n > 0 {
+					w.changed[target] = true
+				}
+				moved += int(n)
+				return broken(err)
+			})
+			if err != nil {
+				return moved, err
+			}
+		}
+	}
+	return moved, s.do(ctx, func(w *writer) error {
+		_, err := w.conn.ExecContext(context.Background(), `UPDATE erasure SET next_attempt = ? WHERE next_attempt > ?`, micros(now), micros(latest))
+		return broken(err)
+	})
+}
+
 // NextDue is the earliest next attempt of a target, claimed or not.
 func (s *Store) NextDue(ctx context.Context, target string) (time.Time, error) {
 	s.claimMu.Lock()

@@ -243,3 +243,26 @@ func (s *suite) reroute() {
 		s.Errorf("counts of the new target: %+v, %v", o, err)
 	}
 }
+
+// forward: a clock that was years ahead when an attempt failed must not hold the next one back for years.
+func (s *suite) forward() {
+	s.accept(update("ada", "GRANTED", 1))
+	s.accept(update("bob", "GRANTED", 1))
+	wrong := late.AddDate(4, 0, 0)
+	for _, c := range s.claim(2) {
+		next := late.Add(time.Minute)
+		if c.CitizenID == "ada" {
+			next = wrong
+		}
+		s.settle(store.Settlement{Claim: c, At: late, Status: store.Pending, NextAttempt: next, Outcome: "retry", Attempts: 1})
+	}
+	if c := s.claim(10); len(c) != 0 {
+		s.Fatalf("claimed %d before their time", len(c))
+	}
+	if n, err := s.Forward(ctx, late.Add(time.Hour), late); err != nil || n != 1 {
+		s.Errorf("moved %d, %v", n, err)
+	}
+	if c := s.one(); c.CitizenID != "ada" {
+		s.Errorf("claimed a delivery of %s", c.CitizenID)
+	}
+}
