@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"math"
+	"math/rand/v2"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -19,6 +20,24 @@ func delay(r config.Retry, failures int) time.Duration {
 	b.MaxElapsedTime = 0
 	b.Reset()
 	return b.NextBackOff()
+}
+
+// fullJitter is how long to wait after the given number of earlier throttles: anything up to what the
+// back-off has grown to, so that those who were throttled together come back spread out. A quarter of the first
+// interval is the least, or it would be no wait.
+func fullJitter(r config.Retry, failures int) time.Duration {
+	r.Jitter = 0
+	least := r.InitialInterval / 4
+	return least + rand.N(delay(r, failures)-least+1)
+}
+
+// named is the wait that a vendor named and a little more, a tenth within bounds, as it names the same one to
+// everybody.
+func named(wait time.Duration) time.Duration {
+	if wait <= 0 {
+		return 0
+	}
+	return wait + rand.N(min(max(wait/10, time.Second), 30*time.Second))
 }
 
 // exhausted is whether a delivery with so many failures, the first at failingSince, has used up its budget.

@@ -32,29 +32,43 @@ type rendering struct {
 	crashed bool
 	// untried is whether it was to be sent and was not, so that no attempt counts; sent is whether it was.
 	untried, sent bool
+	// suspect is whether it was rejected together with everything else in its call.
+	suspect bool
 }
 
-// deliver takes claims from their rules through the plugin to their settlement.
-func (g *Group) deliver(ctx context.Context, claims []store.Claimed) {
+// batch is what one worker delivers.
+type batch struct {
+	all []*rendering
+	// records are what is to be sent, and owner whose each of them is.
+	records []sdk.Record
+	owner   []*rendering
+}
+
+// render renders claims and takes what is to be sent from the rate.
+func (g *Group) render(claims []store.Claimed) *batch {
 	now := time.Now()
-	all := make([]*rendering, len(claims))
-	var calls []*rendering
-	records := 0
+	b := &batch{all: make([]*rendering, len(claims))}
+	withdrawals := 0
 	for i, c := range claims {
-		r := g.render(c, now)
-		all[i] = r
-		if r.ruleErr == nil && !r.retired && len(r.records) > 0 && !hmac.Equal(r.digest, c.Digest) {
-			calls = append(calls, r)
-			records += len(r.records)
+		r := g.renderOne(c, now)
+		b.all[i] = r
+		if r.ruleErr != nil || r.retired || len(r.records) == 0 || hmac.Equal(r.digest, c.Digest) {
+			continue
+		}
+		r.untried = true
+		for _, rec := range r.records {
+			b.records, b.owner = append(b.records, rec), append(b.owner, r)
+		}
+		if c.Withdrawal {
+			withdrawals += len(r.records)
 		}
 	}
-	g.spend(now, records-len(claims))
-	g.call(ctx, calls, records)
-	g.settle(ctx, all)
+	g.pace.spend(now, withdrawals, len(b.records)-withdrawals)
+	return b
 }
 
-// render evaluates the delivery's rule over the citizen's newest state.
-func (g *Group) render(c store.Claimed, now time.Time) (r *rendering) {
+// renderOne evaluates the delivery's rule over the citizen's newest state.
+func (g *Group) renderOne(c store.Claimed, now time.Time) (r *rendering) {
 	r = &rendering{claim: c, outcome: sdk.Unchanged()}
 	rule := g.target.Rules[c.Rule]
 	if rule == nil {
@@ -106,40 +120,33 @@ func (g *Group) recordID(c store.Claimed, fields json.RawMessage) string {
 	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
-// call sends the renderings' records in calls of at most MaxBatch records, one after the other, and sets
-// the renderings' outcomes. After a call that pauses the target, or in which the plugin broke, the others
-// are not sent.
-func (g *Group) call(ctx context.Context, calls []*rendering, records int) {
-	batch := make([]sdk.Record, 0, records)
-	owner := make([]*rendering, 0, records)
-	for _, r := range calls {
-		r.untried = true
-		for _, rec := range r.records {
-			batch, owner = append(batch, rec), append(owner, r)
-		}
-	}
-	for len(batch) > 0 {
-		n := min(len(batch), g.target.MaxBatch)
-		if !g.send(ctx, batch[:n], owner[:n]) {
+// deliver sends the batch in calls of at most so many records, one after the other, and settles what came
+// of it. After a call that pauses the target, or in which the plugin broke, the others are not sent.
+func (g *Group) deliver(ctx context.Context, b *batch, size int) {
+	records, owner := b.records, b.owner
+	for len(records) > 0 {
+		n := min(len(records), size)
+		if !g.send(ctx, records[:n], owner[:n]) {
 			break
 		}
-		batch, owner = batch[n:], owner[n:]
+		records, owner = records[n:], owner[n:]
 	}
 	for _, r := range owner {
 		// What is left of a rendering that was sent in part has to come again whole.
 		r.outcome = worse(r.outcome, sdk.Retry("", ""))
 	}
+	g.settle(ctx, b.all)
 }
 
 // send makes one call. It returns false when no other should follow.
-func (g *Group) send(ctx context.Context, batch []sdk.Record, owner []*rendering) bool {
+func (g *Group) send(ctx context.Context, records []sdk.Record, owner []*rendering) bool {
 	callCtx, cancel := context.WithTimeout(ctx, g.target.Timeout)
 	start, pauses := time.Now(), g.pauses()
-	outcomes, err := g.target.Deliverer.Deliver(callCtx, batch)
+	outcomes, err := g.target.Deliverer.Deliver(callCtx, records)
 	cancel()
 	g.metrics.call(g.target.Name, time.Since(start))
 	if errors.Is(err, supervise.ErrDown) {
-		g.pause(DownState, 0, "the plugin does not run")
+		g.down()
 		return false
 	}
 	if err != nil {
@@ -155,6 +162,9 @@ func (g *Group) send(ctx context.Context, batch []sdk.Record, owner []*rendering
 		r.untried, r.sent = false, true
 		r.outcome = worse(r.outcome, outcomes[i])
 		worst = worse(worst, outcomes[i])
+	}
+	if rejectedWhole(outcomes) {
+		g.suspect(owner)
 	}
 	if state := pausing(worst.Kind); state != "" {
 		g.pause(state, worst.RetryAfter, text(worst))

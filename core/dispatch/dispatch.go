@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/time/rate"
 
 	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/rules"
@@ -21,6 +20,8 @@ import (
 // that it does not run; outcomes come one a record, in order.
 type Deliverer interface {
 	Deliver(ctx context.Context, records []sdk.Record) ([]sdk.Outcome, error)
+	// Ready is closed while it runs. A channel taken after a supervise.ErrDown tells when to try again.
+	Ready() <-chan struct{}
 }
 
 // Target is one external system with what feeds it.
@@ -53,7 +54,7 @@ type Group struct {
 	store   store.Store
 	log     hclog.Logger
 	metrics *Metrics
-	limiter *rate.Limiter // nil: no limit
+	pace    *pace // nil: no limit
 
 	stop    context.Context // ends: claim nothing more
 	halt    context.CancelFunc
@@ -66,19 +67,21 @@ type Group struct {
 	mu       sync.Mutex
 	inFlight int
 	gate     gate
+	// suspects are deliveries that were rejected together with all others in their call, and with how many
+	// records at most the next may go.
+	suspects map[int64]int
 }
 
 // Start starts the workers of a target.
 func Start(t Target, s store.Store, m *Metrics, log hclog.Logger) *Group {
 	g := &Group{
 		target: t, store: s, metrics: m,
-		log:   log.With("target", t.Name),
-		fed:   make(chan struct{}),
-		freed: make(chan struct{}, 1),
-		gate:  gate{retry: pauseRetry, state: Running},
-	}
-	if t.RateLimit > 0 {
-		g.limiter = rate.NewLimiter(rate.Limit(t.RateLimit), max(1, min(t.MaxBatch, int(t.RateLimit))))
+		log:      log.With("target", t.Name),
+		fed:      make(chan struct{}),
+		freed:    make(chan struct{}, 1),
+		gate:     gate{retry: pauseRetry, state: Running},
+		pace:     newPace(t.RateLimit, t.MaxBatch),
+		suspects: map[int64]int{},
 	}
 	g.stop, g.halt = context.WithCancel(context.Background())
 	g.calls, g.cut = context.WithCancel(context.Background())

@@ -38,8 +38,13 @@ type vendor struct {
 	mu       sync.Mutex
 	calls    []call
 	inFlight map[string]bool
-	t        *testing.T
+	// poison are those whose presence gets a whole call rejected.
+	poison map[string]bool
+	ready  chan struct{}
+	t      *testing.T
 }
+
+func (v *vendor) Ready() <-chan struct{} { return v.ready }
 
 type call struct {
 	at   time.Time
@@ -50,6 +55,7 @@ func (v *vendor) Deliver(ctx context.Context, records []sdk.Record) ([]sdk.Outco
 	c := call{at: time.Now()}
 	outcomes := make([]sdk.Outcome, len(records))
 	var broken error
+	var sunk bool
 	for i, r := range records {
 		var f struct{ Key, State string }
 		if err := json.Unmarshal(r.Fields, &f); err != nil {
@@ -67,6 +73,7 @@ func (v *vendor) Deliver(ctx context.Context, records []sdk.Record) ([]sdk.Outco
 			delete(v.inFlight, f.Key)
 			v.mu.Unlock()
 		}()
+		sunk = sunk || v.poison[f.Key]
 		outcomes[i] = sdk.Delivered("")
 		if v.answer != nil {
 			var err error
@@ -81,6 +88,11 @@ func (v *vendor) Deliver(ctx context.Context, records []sdk.Record) ([]sdk.Outco
 	if broken != nil {
 		return nil, broken
 	}
+	if sunk {
+		for i := range outcomes {
+			outcomes[i] = sdk.Rejected("BAD_REQUEST", "the vendor does not take the request")
+		}
+	}
 	return outcomes, nil
 }
 
@@ -92,6 +104,13 @@ func (v *vendor) delivered() []string {
 		all = append(all, c.keys...)
 	}
 	return all
+}
+
+// made are the calls so far.
+func (v *vendor) made() []call {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.calls)
 }
 
 // world is one target over a real store, on the fake clock of synctest.
@@ -148,7 +167,7 @@ func newWorld(t *testing.T, change func(*Target)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, store: s, vendor: &vendor{t: t, inFlight: map[string]bool{}}, log: &strings.Builder{}}
+	w := &world{t: t, store: s, vendor: &vendor{t: t, inFlight: map[string]bool{}, poison: map[string]bool{}, ready: make(chan struct{})}, log: &strings.Builder{}}
 	w.target = Target{
 		Name: "mail", Plugin: "vendor 1", Deliverer: w.vendor,
 		Rules:    map[string]*rules.Rule{"newsletter": compile(t, ruleText)},
@@ -539,8 +558,12 @@ func TestCrash(t *testing.T) {
 		if s := w.group.Status(); s.State != DownState {
 			t.Errorf("status %+v", s)
 		}
+		if n := len(w.vendor.delivered()); n != 1 {
+			t.Errorf("the plugin was asked %d times while it did not run", n)
+		}
 		down.Store(false)
-		time.Sleep(time.Second)
+		close(w.vendor.ready)
+		w.settle()
 		if d := w.delivery("ada"); d.Status != store.Settled {
 			t.Errorf("delivery %+v", d)
 		}

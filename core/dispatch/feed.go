@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/consentd/consentd/core/store"
@@ -27,6 +28,7 @@ func (g *Group) feed() {
 		select {
 		case <-changed:
 		case <-g.freed:
+		case <-g.up(time.Now()):
 		case <-timer.C:
 		case <-g.stop.Done():
 		}
@@ -45,12 +47,14 @@ func (g *Group) feedOnce() (wait time.Duration) {
 	case free == 0:
 		return pollEvery
 	}
-	limit, wait := g.allowance(now, probe)
-	if limit == 0 {
-		return wait
+	limit, lanes := g.target.MaxBatch, store.AllLanes
+	switch {
+	case probe:
+		limit = 1
+	case free == 1 && g.target.MaxInFlight > 1:
+		lanes = store.Withdrawals
 	}
-	withdrawalsOnly := free == 1 && g.target.MaxInFlight > 1 && !probe
-	claims, err := g.store.Claim(g.stop, g.target.Name, now, limit, withdrawalsOnly)
+	claims, wait, err := g.claim(now, lanes, limit)
 	if err != nil {
 		if g.stop.Err() == nil {
 			g.pause(StoreState, 0, "claim deliveries: "+err.Error())
@@ -58,16 +62,28 @@ func (g *Group) feedOnce() (wait time.Duration) {
 		return 0
 	}
 	g.stored()
-	g.spend(now, len(claims))
 	if len(claims) == 0 {
-		return g.untilNextDue(now)
+		return min(wait, g.untilNextDue(now))
 	}
 	if i := slices.IndexFunc(claims, func(c store.Claimed) bool { return c.Crashes > 0 }); i >= 0 {
-		g.isolate(claims, i)
+		g.alone(claims, i)
 		return 0
 	}
-	g.start(claims)
+	n, size := g.alike(claims)
+	g.store.Release(claims[n:])
+	g.start(claims[:n], size)
 	return 0
+}
+
+// claim claims what the rate lets go now. If that is nothing, wait is how long until it lets more go.
+func (g *Group) claim(now time.Time, lanes store.Lanes, limit int) (claims []store.Claimed, wait time.Duration, err error) {
+	turns, wait := g.pace.turns(now, lanes, limit)
+	for _, t := range turns {
+		if claims, err = g.store.Claim(g.stop, g.target.Name, now, t.limit, t.lanes); err != nil || len(claims) > 0 {
+			break
+		}
+	}
+	return claims, wait, err
 }
 
 // room is how many calls may be started now. A paused target lets one through, alone, once its pause is
@@ -82,35 +98,23 @@ func (g *Group) room(now time.Time) (free int, probe bool, closed time.Duration)
 	if now.Before(g.gate.until) {
 		return free, true, g.gate.until.Sub(now)
 	}
+	if g.gate.waitsForPlugin() {
+		return free, true, pollEvery
+	}
 	if g.inFlight > 0 {
 		return 0, true, 0
 	}
 	return 1, true, 0
 }
 
-// allowance is how many records the rate limit lets go now.
-func (g *Group) allowance(now time.Time, probe bool) (limit int, wait time.Duration) {
-	limit = g.target.MaxBatch
-	if probe {
-		limit = 1
+// up is closed when the plugin runs for which a target waits whose pause is over; it is nil if none waits.
+func (g *Group) up(now time.Time) <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now.Before(g.gate.until) {
+		return nil
 	}
-	if g.limiter == nil {
-		return limit, 0
-	}
-	tokens := g.limiter.TokensAt(now)
-	if tokens < 1 {
-		return 0, max(time.Millisecond, time.Duration((1-tokens)/float64(g.limiter.Limit())*float64(time.Second)))
-	}
-	return min(limit, int(tokens)), 0
-}
-
-// spend takes records from the rate, running into debt if it must, which later ones wait off.
-func (g *Group) spend(now time.Time, records int) {
-	for g.limiter != nil && records > 0 {
-		n := min(records, g.limiter.Burst())
-		g.limiter.ReserveN(now, n)
-		records -= n
-	}
+	return g.gate.plugin
 }
 
 func (g *Group) untilNextDue(now time.Time) time.Duration {
@@ -125,14 +129,19 @@ func (g *Group) untilNextDue(now time.Time) time.Duration {
 	return min(next.Sub(now), pollEvery)
 }
 
-// start gives the claims to a worker of their own.
-func (g *Group) start(claims []store.Claimed) {
+// start gives the claims to a worker of their own, for calls of so many records. With a rate limit they are
+// rendered before more is claimed, as only then it is known how many of them are sent.
+func (g *Group) start(claims []store.Claimed, size int) {
 	g.mu.Lock()
 	g.inFlight++
 	g.mu.Unlock()
+	render := sync.OnceValue(func() *batch { return g.render(claims) })
+	if g.pace != nil {
+		render()
+	}
 	g.workers.Go(func() {
 		defer g.end()
-		g.deliver(g.calls, claims)
+		g.deliver(g.calls, render(), size)
 	})
 }
 
@@ -146,34 +155,13 @@ func (g *Group) end() {
 	}
 }
 
-// isolate delivers one claim with nothing else in flight, because the plugin broke with it in flight before,
-// and gives the others back. So the one that breaks it shows, no other is blamed, and what is more urgent by
-// then comes before the next suspect.
-func (g *Group) isolate(claims []store.Claimed, suspect int) {
-	g.store.Release(slices.Concat(claims[:suspect], claims[suspect+1:]))
-	if !g.idle() {
-		g.store.Release(claims[suspect : suspect+1])
-		return
-	}
-	g.start(claims[suspect : suspect+1])
-	g.idle()
-}
-
-// idle waits until nothing is in flight; it is false when the group is told to stop before.
-func (g *Group) idle() bool {
-	for {
-		g.mu.Lock()
-		idle := g.inFlight == 0
-		g.mu.Unlock()
-		if idle {
-			return g.stop.Err() == nil
-		}
-		select {
-		case <-g.freed:
-		case <-g.stop.Done():
-			return false
-		}
-	}
+// down closes the gate until the plugin runs.
+func (g *Group) down() {
+	ready := g.target.Deliverer.Ready()
+	g.pause(DownState, 0, "the plugin does not run")
+	g.mu.Lock()
+	g.gate.plugin = ready
+	g.mu.Unlock()
 }
 
 // pause closes the gate and logs when that is news.

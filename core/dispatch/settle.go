@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/consentd/consentd/core/store"
@@ -16,24 +17,29 @@ const maxCrashes = 3
 func (g *Group) settle(ctx context.Context, all []*rendering) {
 	now := time.Now()
 	settlements := make([]store.Settlement, 0, len(all))
+	var again []store.Settlement
 	var released []store.Claimed
 	for _, r := range all {
-		if r.untried {
+		switch {
+		case r.untried:
 			released = append(released, r.claim)
-			continue
+		case r.suspect && r.outcome.Kind == sdk.KindRejected:
+			again = append(again, g.again(r, now))
+		default:
+			settlements = append(settlements, g.settlement(r, now))
 		}
-		settlements = append(settlements, g.settlement(r, now))
 	}
 	g.store.Release(released)
-	if len(settlements) == 0 {
+	if len(settlements)+len(again) == 0 {
 		return
 	}
-	if err := g.store.Settle(ctx, settlements); err != nil {
+	if err := g.store.Settle(ctx, slices.Concat(settlements, again)); err != nil {
 		if !errors.Is(err, store.ErrPoisoned) {
 			g.pause(StoreState, 0, "settle deliveries: "+err.Error())
 		}
 		return
 	}
+	g.clear(settlements)
 	for i := range settlements {
 		g.report(&settlements[i])
 	}
@@ -91,8 +97,18 @@ func (g *Group) settlement(r *rendering, now time.Time) store.Settlement {
 		return g.bury(s, store.ReasonExhausted, s.Error, now)
 	}
 	s.Status = store.Pending
-	s.NextAttempt = now.Add(max(delay(g.target.Retry, c.Attempts), r.outcome.RetryAfter))
+	s.NextAttempt = now.Add(max(delay(g.target.Retry, c.Attempts), named(r.outcome.RetryAfter)))
 	return s
+}
+
+// again leaves a delivery as it stands and where it stands in the order, so that it comes again at once: it
+// was rejected, and another one in its call may be to blame. What the target holds of it is not known.
+func (g *Group) again(r *rendering, now time.Time) store.Settlement {
+	c := r.claim
+	return store.Settlement{
+		Claim: c, At: now, Status: c.Status, NextAttempt: c.NextAttempt, Attempts: c.Attempts, Crashes: c.Crashes,
+		FailingSince: c.FailingSince, Outcome: r.outcome.Kind.String(), Reason: c.Reason, Error: text(r.outcome), Given: true,
+	}
 }
 
 // bury makes a dead letter.

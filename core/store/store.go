@@ -50,8 +50,8 @@ type Store interface {
 	// letters whose retry is due, then the others, then other dead letters, each in the order of their next
 	// attempt. A claimed delivery, and
 	// every other delivery of the same target and citizen, is not handed out again until it is settled
-	// or released. With withdrawalsOnly, only those.
-	Claim(ctx context.Context, target string, now time.Time, limit int, withdrawalsOnly bool) ([]Claimed, error)
+	// or released.
+	Claim(ctx context.Context, target string, now time.Time, limit int, lanes Lanes) ([]Claimed, error)
 	// Settle commits what became of claimed deliveries and ends their claims, also on error.
 	Settle(ctx context.Context, settlements []Settlement) error
 	// Release ends claims and changes nothing.
@@ -121,6 +121,16 @@ type Store interface {
 	Failed() <-chan struct{}
 	Close() error
 }
+
+// Lanes are which of a target's deliveries a claim may hand out.
+type Lanes int
+
+const (
+	AllLanes Lanes = iota
+	Withdrawals
+	// Others are those that are no withdrawals.
+	Others
+)
 
 // Route is one rule and the target it feeds.
 type Route struct {

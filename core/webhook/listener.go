@@ -1,20 +1,18 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
-	"os"
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/consent"
@@ -31,6 +29,7 @@ type listener struct {
 	auth     authenticator
 	store    Store
 	limit    int64 // bytes of a body
+	room     *semaphore.Weighted
 	log      hclog.Logger
 	now      func() time.Time
 	metrics  sourceMetrics
@@ -75,7 +74,8 @@ func (l *listener) take(w http.ResponseWriter, r *http.Request) (res result) {
 	if !isJSON(r.Header.Get("Content-Type")) {
 		return l.refuse(wrongMediaType, "content type is not JSON in UTF-8")
 	}
-	body, res, err := l.read(w, r)
+	body, held, res, err := l.read(w, r)
+	defer l.room.Release(held)
 	if err != nil {
 		return l.refuse(res, err.Error())
 	}
@@ -130,36 +130,6 @@ func (l *listener) refuse(res result, reason string, args ...any) result {
 	l.log.Log(level, "update not accepted", append(args, "result", res.String(), "reason", reason)...)
 	return res
 }
-
-// presized bounds what is set aside on the word of a Content-Length.
-const presized = 64 << 10
-
-// read takes the whole body into a slice of its own, which the store may keep. The error is a reason for
-// the log, and the result says what to answer.
-func (l *listener) read(w http.ResponseWriter, r *http.Request) ([]byte, result, error) {
-	if r.ContentLength > l.limit {
-		return nil, tooLarge, errTooLarge
-	}
-	size := min(max(r.ContentLength, 0), presized)
-	// MinRead more, or the buffer would grow once to learn that the body has ended.
-	buf := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
-	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, l.limit))
-	if err == nil {
-		return buf.Bytes(), accepted, nil
-	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, tooLarge, errTooLarge
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, timedOut, errors.New("body came too slowly")
-	}
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, incomplete, errors.New("body ended early")
-	}
-	return nil, incomplete, errors.New("body could not be read")
-}
-
-var errTooLarge = errors.New("body is over the maximum size")
 
 // isJSON is whether a body of that type is read. An empty type is: which one the sender puts is not
 // documented, and what is not JSON ends in quarantine anyway.

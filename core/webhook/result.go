@@ -23,6 +23,7 @@ const (
 	tooLarge
 	incomplete
 	timedOut
+	busy
 	unavailable
 	draining
 	notFound
@@ -43,6 +44,7 @@ var results = [resultCount]struct {
 	tooLarge:       {"too_large", http.StatusRequestEntityTooLarge},
 	incomplete:     {"incomplete", http.StatusBadRequest},
 	timedOut:       {"timed_out", http.StatusRequestTimeout},
+	busy:           {"busy", http.StatusServiceUnavailable},
 	unavailable:    {"unavailable", http.StatusServiceUnavailable},
 	draining:       {"draining", http.StatusServiceUnavailable},
 	notFound:       {"not_found", http.StatusNotFound},
@@ -73,7 +75,7 @@ func (r result) write(w http.ResponseWriter) {
 	header := w.Header()
 	header["Content-Type"] = jsonType
 	switch r {
-	case unavailable, draining:
+	case busy, unavailable, draining:
 		header["Retry-After"] = retryAfterSec
 	case wrongMethod:
 		header["Allow"] = allowPost

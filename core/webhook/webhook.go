@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/consent"
@@ -67,15 +68,16 @@ func New(o Options) (*Handler, error) {
 		o.Now = time.Now
 	}
 	h := &Handler{endpoints: make(map[string]http.Handler), metrics: o.Metrics}
+	room := newRoom(o.Listener.MaxBodySize)
 	for _, src := range o.Sources {
-		if err := h.add(o, src); err != nil {
+		if err := h.add(o, src, room); err != nil {
 			return nil, fmt.Errorf("source %q: %w", src.Name, err)
 		}
 	}
 	return h, nil
 }
 
-func (h *Handler) add(o Options, src Source) error {
+func (h *Handler) add(o Options, src Source, room *semaphore.Weighted) error {
 	auth, access, err := newAuthenticator(src.Name, src.Auth, o.Now)
 	if err != nil {
 		return err
@@ -86,6 +88,7 @@ func (h *Handler) add(o Options, src Source) error {
 		auth:     auth,
 		store:    o.Store,
 		limit:    o.Listener.MaxBodySize,
+		room:     room,
 		log:      log,
 		now:      o.Now,
 		metrics:  o.Metrics.source(src.Name),

@@ -24,9 +24,9 @@ const (
 
 // Claim hands out due deliveries of a target. The mutex is held from before the query until the claims are
 // set, so that a delivery settled meanwhile cannot be handed out again from an older snapshot.
-func (s *Store) Claim(ctx context.Context, target string, now time.Time, limit int, withdrawalsOnly bool) ([]store.Claimed, error) {
+func (s *Store) Claim(ctx context.Context, target string, now time.Time, limit int, lanes store.Lanes) ([]store.Claimed, error) {
 	s.claimMu.Lock()
-	ids, err := s.claim(ctx, target, now, limit, withdrawalsOnly)
+	ids, err := s.claim(ctx, target, now, limit, lanes)
 	s.claimMu.Unlock()
 	if err != nil {
 		return nil, err
@@ -50,19 +50,22 @@ func (s *Store) Claim(ctx context.Context, target string, now time.Time, limit i
 type dueDelivery struct{ id, citizen int64 }
 
 // claim chooses deliveries and marks their citizens. The caller holds the mutex.
-func (s *Store) claim(ctx context.Context, target string, now time.Time, limit int, withdrawalsOnly bool) ([]dueDelivery, error) {
+func (s *Store) claim(ctx context.Context, target string, now time.Time, limit int, from store.Lanes) ([]dueDelivery, error) {
 	claimed := s.claims[target]
 	if claimed == nil {
 		claimed = map[int64]bool{}
 		s.claims[target] = claimed
 	}
-	last := lanes
-	if withdrawalsOnly {
-		last = laneDeadWithdrawal + 1
+	lane, end := laneWithdrawal, lanes
+	switch from {
+	case store.Withdrawals:
+		end = lanePending
+	case store.Others:
+		lane = lanePending
 	}
 	var chosen []dueDelivery
 	empty := s.emptyLanes(target)
-	for lane := laneWithdrawal; lane < last && len(chosen) < limit; lane++ {
+	for ; lane < end && len(chosen) < limit; lane++ {
 		if empty[lane] {
 			continue
 		}

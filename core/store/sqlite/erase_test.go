@@ -44,7 +44,7 @@ func TestErasedLeavesNoBytes(t *testing.T) {
 				}
 			}
 		}
-		claims, err := s.Claim(t.Context(), "mail", start.Add(time.Hour), people, false)
+		claims, err := s.Claim(t.Context(), "mail", start.Add(time.Hour), people, store.AllLanes)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ func (s *suite) oneInFlight() {
 	if c := s.claim(10); len(c) != 0 {
 		s.Error("two deliveries of one target and citizen in flight")
 	}
-	if c, err := s.Claim(ctx, "other", late, 10, false); err != nil || len(c) != 1 {
+	if c, err := s.Claim(ctx, "other", late, 10, store.AllLanes); err != nil || len(c) != 1 {
 		s.Errorf("another target waits: %d, %v", len(c), err)
 	}
 	s.accept(update("bob", "GRANTED", 1))
@@ -49,9 +49,14 @@ func (s *suite) withdrawalsFirst() {
 		}
 	}
 	s.accept(update("ada", "DENIED", 200))
-	c, err := s.Claim(ctx, "mail", late, 10, true)
+	c, err := s.Claim(ctx, "mail", late, 10, store.Withdrawals)
 	if err != nil || len(c) != 1 || c[0].CitizenID != "ada" || !c[0].Withdrawal {
 		s.Fatalf("withdrawals alone: %d, %v", len(c), err)
+	}
+	s.Release(c)
+	c, err = s.Claim(ctx, "mail", late, 2, store.Others)
+	if err != nil || len(c) != 2 || c[0].CitizenID != "grant0" || c[1].CitizenID != "grant1" {
+		s.Fatalf("the others alone: %d, %v", len(c), err)
 	}
 	s.Release(c)
 	if c := s.claim(3); len(c) != 3 || c[0].CitizenID != "ada" || c[1].CitizenID != "grant0" || c[2].CitizenID != "grant1" {
@@ -235,7 +240,7 @@ func (s *suite) reroute() {
 	if c := s.claim(10); len(c) != 0 {
 		s.Errorf("still due at the old target: %+v", c)
 	}
-	if c, err := s.Claim(ctx, "other", late, 10, false); err != nil || len(c) != 2 || c[0].Digest != nil || c[0].Given {
+	if c, err := s.Claim(ctx, "other", late, 10, store.AllLanes); err != nil || len(c) != 2 || c[0].Digest != nil || c[0].Given {
 		s.Errorf("claimed at the new target: %+v, %v", c, err)
 	}
 	counts, err := s.Counts(ctx)

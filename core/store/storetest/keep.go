@@ -130,7 +130,7 @@ func (s *suite) concurrentUse() {
 	for range 4 {
 		workers.Go(func() {
 			for {
-				claims, err := s.Claim(ctx, "mail", late, 7, false)
+				claims, err := s.Claim(ctx, "mail", late, 7, store.AllLanes)
 				if err != nil {
 					s.Errorf("claim: %v", err)
 					return

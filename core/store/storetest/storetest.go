@@ -105,7 +105,7 @@ func (s *suite) claim(limit int) []store.Claimed {
 
 func (s *suite) claimAt(now time.Time, limit int) []store.Claimed {
 	s.Helper()
-	c, err := s.Claim(ctx, "mail", now, limit, false)
+	c, err := s.Claim(ctx, "mail", now, limit, store.AllLanes)
 	if err != nil {
 		s.Fatalf("claim: %v", err)
 	}
