@@ -194,6 +194,8 @@ type Chain struct {
 	Head     string `json:"head"`
 	Broken   int64  `json:"broken,omitempty"`
 	Problem  string `json:"problem,omitempty"`
+	// Pruned is how many of the receipts, the oldest, were removed because their time was over.
+	Pruned int64 `json:"pruned,omitempty"`
 }
 
 // Receipt is the proof of one confirmed delivery. Digest is the SHA-256, in hex, of what was delivered;

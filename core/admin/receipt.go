@@ -42,5 +42,5 @@ func receiptPage(receipts []store.Receipt) Receipts {
 
 func (h *handler) verifyReceipts(w http.ResponseWriter, r *http.Request) {
 	c, err := h.Store.VerifyReceipts(r.Context())
-	h.answer(w, Chain{c.Receipts, hex.EncodeToString(c.Head), c.Broken, c.Problem}, err)
+	h.answer(w, Chain{c.Receipts, hex.EncodeToString(c.Head), c.Broken, c.Problem, c.Pruned}, err)
 }

@@ -28,16 +28,23 @@ func (a *App) receiptsVerify() *cobra.Command {
 			if l.json {
 				err = printJSON(a.Stdout, c)
 			} else if c.Broken == 0 {
-				fmt.Fprintf(a.Stdout, "%d receipts, all as they were written\nhead %s\n", c.Receipts, c.Head)
+				fmt.Fprintf(a.Stdout, "%d receipts, %s\nhead %s\n", c.Receipts, asWritten(c.Pruned), c.Head)
 			}
 			if c.Broken != 0 {
-				return errors.Join(err, fmt.Errorf("receipt %d: %s; the %d before it are as they were written", c.Broken, c.Problem, c.Receipts))
+				return errors.Join(err, fmt.Errorf("receipt %d: %s; the %d before it are as they were written", c.Broken, c.Problem, c.Receipts-c.Pruned))
 			}
 			return err
 		},
 	}
 	l.flags(cmd)
 	return cmd
+}
+
+func asWritten(pruned int64) string {
+	if pruned == 0 {
+		return "all as they were written"
+	}
+	return fmt.Sprintf("of which the first %d were removed when their time was over; all others as they were written", pruned)
 }
 
 func (a *App) receiptsExport() *cobra.Command {

@@ -26,7 +26,7 @@ var secretName = regexp.MustCompile(`(?i)(keys?|tokens?|secrets?|passwords?|auth
 var nameless = []string{"rule", "option", "preference"}
 
 // holders are the blocks at the top that do hold secrets.
-var holders = []string{"admin", "source", "target"}
+var holders = []string{"admin", "source", "target", "encryption"}
 
 // Blank is a file to write diagnostics from, with secrets blanked.
 func Blank(src []byte, filename string) *hcl.File {

@@ -39,6 +39,8 @@ func (p *parser) config(c *Config, body *hclsyntax.Body) {
 	p.targets(c, r.each("target", "TYPE", "NAME"), base)
 	p.rules(c, r.each("rule", "NAME"))
 	p.deadLetter(c, r.single("dead_letter"))
+	p.encryption(c, r.single("encryption"))
+	p.retention(c, r.single("retention"))
 	c.WithdrawalSLO = r.duration("withdrawal_slo", time.Minute, time.Second, long)
 	r.done()
 }

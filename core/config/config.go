@@ -29,6 +29,8 @@ type Config struct {
 	Targets    []Target
 	Rules      []rules.Definition
 	DeadLetter DeadLetter
+	Encryption Encryption
+	Retention  Retention
 	// WithdrawalSLO is how long a withdrawal may go unconfirmed before a warning.
 	WithdrawalSLO time.Duration
 	// Hash is the SHA-256, in hex, of the files' text in order of their names.
@@ -146,6 +148,18 @@ type Retry struct {
 	Jitter          float64       // 0 to 1: the part of an interval that is drawn by chance
 	MaxAttempts     int           // 0: no bound
 	MaxElapsedTime  time.Duration // 0: no bound
+}
+
+// Encryption says what personal values are sealed with in the store.
+type Encryption struct {
+	// Keys are of 32 bytes. The first seals, all open; without any the store is in clear.
+	Keys [][]byte
+}
+
+// Retention says how long what is done is kept; 0: for ever.
+type Retention struct {
+	Receipts   time.Duration
+	Quarantine time.Duration
 }
 
 // DeadLetter says what becomes of deliveries that stopped.

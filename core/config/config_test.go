@@ -95,7 +95,8 @@ func TestExample(t *testing.T) {
 	if len(bound) != 1 || bound[0].Name != "newsletter" || bound[0].Source != "dataguard" || bound[0].Target != "newsletter" {
 		t.Errorf("rules: %+v", bound)
 	}
-	if c.Listener.Address != defaultAddress || c.Admin.Address != defaultAdminAddress || c.DeadLetter.Retain != 90*24*time.Hour {
+	if c.Listener.Address != defaultAddress || c.Admin.Address != defaultAdminAddress || c.DeadLetter.Retain != 90*24*time.Hour ||
+		c.Retention != (Retention{Quarantine: 90 * 24 * time.Hour}) || len(c.Encryption.Keys) != 0 {
 		t.Errorf("got %+v", c)
 	}
 	s := c.Sources[0]
@@ -122,7 +123,8 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(render(diags))
 	}
 	if empty.Log != shown.Log || empty.Listener != shown.Listener || empty.Admin != shown.Admin ||
-		empty.Store != shown.Store || empty.PluginDir != shown.PluginDir || empty.DeadLetter != shown.DeadLetter {
+		empty.Store != shown.Store || empty.PluginDir != shown.PluginDir || empty.DeadLetter != shown.DeadLetter ||
+		empty.Retention != shown.Retention {
 		t.Errorf("empty %+v\nshown %+v", empty, shown)
 	}
 	if empty.PluginDir != "plugins.d" || empty.Store != (Store{"sqlite", "consentd.db"}) || empty.Listener.MaxBodySize != 1<<20 {
@@ -275,6 +277,7 @@ func TestConfigPrintsNoSecret(t *testing.T) {
 	if _, diags = c.Bind(types); diags.HasErrors() {
 		t.Fatal(render(diags))
 	}
+	c.Encryption.Keys = [][]byte{[]byte("store-secret")}
 	c.Admin.Token = "admin-secret"
 	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
 		if got := fmt.Sprintf(format, *c); strings.Contains(got, "-secret") || !strings.Contains(got, hidden) {

@@ -85,6 +85,18 @@ func TestMistakes(t *testing.T) {
 		"env":            {"plugin \"acme\" {\nsha256 = [\"" + strings.Repeat("aB", 32) + "\"]\nenv = [\"A=b\"]\n}", `main.hcl:3,8-13: Not a variable's name`},
 		"plugin type":    {"plugin \"Acme\" {\nsha256 = [\"" + strings.Repeat("aB", 32) + "\"]\n}", `main.hcl:1,8-14: Not a plugin type`},
 
+		// Keys and retention.
+		"no encryption keys": {"encryption {\n}", `main.hcl:1,1-11: Missing attribute: In encryption, "keys" is missing. Add keys = [env("CONSENTD_KEY")]. Make one with: openssl rand -base64 32.`},
+		"no key is left":     {"encryption {\nkeys = [env(\"EMPTY\"), env(\"NONE\", \"\")]\n}", `main.hcl:2,8-39: No key is left: In encryption, every entry of "keys" is empty, so nothing would be sealed.`},
+		"short key":          {"encryption {\nkeys = [\"" + strings.Repeat("ab", 32) + "\", \"c2hvcnQ=\"]\n}", `main.hcl:2,77-87: Not an encryption key: In encryption, the entry 2 of "keys" is not 32 bytes in base64 or hex. Make one with: openssl rand -base64 32.`},
+		"key from a word":    {"encryption {\nkeys = [env(\"CPM_KEY\")]\n}", `main.hcl:2,9-23: Not an encryption key`},
+		"same key":           {"encryption {\nkeys = [\"" + strings.Repeat("00", 32) + "\", \"" + strings.Repeat("A", 43) + "=\"]\n}", `main.hcl:2,77-123: Same key twice: In encryption, this is the key that is already at main.hcl:2,9. Remove one of the two`},
+		"good keys":          {"encryption {\nkeys = [\"" + strings.Repeat("0F", 32) + "\", \"" + strings.Repeat("_-", 21) + "8\"]\n}", ""},
+		"two encryptions":    {"encryption {\nkeys = [\"" + strings.Repeat("0F", 32) + "\"]\n}\nencryption {}", `main.hcl:4,1-11: Block stands twice`},
+		"short retention":    {"retention {\nreceipts = \"1s\"\n}", `main.hcl:2,12-16: Duration out of range: In retention, "receipts" must be at least "1m". Write "0" to keep for ever.`},
+		"kept for ever":      {"retention {\nquarantine = \"0\"\nreceipts = \"365d\"\n}", ""},
+		"retention of what":  {"retention {\nquarantined = \"0\"\n}", `Did you mean "quarantine"?`},
+
 		// Sources.
 		"no update type":    {"source \"s\" {\npath = \"/in\"\nauth \"none\" {}\n}", `main.hcl:1,1-11: Missing attribute: In source "s", "update_type" is missing. Add update_type = "effective-permission".`},
 		"update type":       {"source \"s\" {\npath = \"/in\"\nupdate_type = \"effective-permissions\"\nauth \"none\" {}\n}", `main.hcl:3,15-38: Unknown value: In source "s", "update_type" cannot be "effective-permissions". Did you mean "effective-permission"?`},

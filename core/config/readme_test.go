@@ -45,6 +45,9 @@ func TestReadme(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.WriteFile(filepath.Join(dir, "store_key"), []byte(strings.Repeat("0f", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	lookup := func(name string) (string, bool) { return dir, name == "CREDENTIALS_DIRECTORY" }
 	for _, f := range fragments {
 		c, diags := parse(map[string][]byte{"base.hcl": []byte(base), "fragment.hcl": []byte(f[1])}, dir, lookup)
@@ -76,7 +79,7 @@ func TestReadmeNamesEveryFunction(t *testing.T) {
 // Every attribute and block that the parser asks for stands in the README.
 func TestReadmeNamesEverything(t *testing.T) {
 	readme := string(read(t, "README.md"))
-	for _, file := range []string{"blocks.go", "source.go", "target.go", "rule.go"} {
+	for _, file := range []string{"blocks.go", "retention.go", "source.go", "target.go", "rule.go"} {
 		asked := regexp.MustCompile(`r\.(?:text|texts|need|oneOf|number|integer|duration|single|each|expression)\("([a-z0-9_]+)"`).FindAllStringSubmatch(string(read(t, file)), -1)
 		if len(asked) == 0 {
 			t.Fatalf("%s asks for nothing", file)

@@ -43,6 +43,9 @@ func (a Auth) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "{auth %s %s}", a.Mod
 // Format keeps the token out of whatever prints a Config.
 func (a Admin) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "{%s %s}", a.Address, hidden) }
 
+// Format keeps the keys out of whatever prints a Config.
+func (e Encryption) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "{%d keys %s}", len(e.Keys), hidden) }
+
 // Format keeps the plugin's credentials out of whatever prints a Config.
 func (t Target) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "{%s %s %s}", t.Type, t.Name, hidden) }
 

@@ -150,7 +150,7 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	if d.store, err = sqlite.Open(ctx, d.Config.Store.Path); err != nil {
+	if d.store, err = sqlite.Open(ctx, d.Config.Store.Path, d.Config.Encryption.Keys...); err != nil {
 		return diags, environment(err)
 	}
 	d.later("store", func(context.Context) error { return d.store.Close() })

@@ -77,9 +77,11 @@ var (
 	deliveriesDesc  = prometheus.NewDesc("consentd_deliveries", "Deliveries that are not settled, by status.", []string{"target", "status"}, nil)
 	withdrawalsDesc = prometheus.NewDesc("consentd_withdrawals_unconfirmed", "Withdrawals that the target has not confirmed.",
 		[]string{"target"}, nil)
-	heldDesc     = prometheus.NewDesc("consentd_held_citizens", "Citizens with grants that are held, because their evidence is older than what is known.", nil, nil)
+	sizeDesc     = prometheus.NewDesc("consentd_store_size_bytes", "What the store's file and its log take on disk.", nil, nil)
+	freeDesc     = prometheus.NewDesc("consentd_store_free_bytes", "The part of the store that holds nothing and is used again.", nil, nil)
 	erasuresDesc = prometheus.NewDesc("consentd_erasures_unconfirmed", "Requests to erase a citizen that the target has not confirmed.",
 		[]string{"target"}, nil)
+	heldDesc   = prometheus.NewDesc("consentd_held_citizens", "Citizens with grants that are held, because their evidence is older than what is known.", nil, nil)
 	oldestDesc = prometheus.NewDesc("consentd_oldest_withdrawal_seconds",
 		"Age of the oldest withdrawal that the target has not confirmed; 0 if there is none.", []string{"target"}, nil)
 )
@@ -91,6 +93,8 @@ func (c storeCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- oldestDesc
 	ch <- heldDesc
 	ch <- erasuresDesc
+	ch <- sizeDesc
+	ch <- freeDesc
 }
 
 func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
@@ -106,6 +110,13 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 		c.log.Warn("held grants cannot be counted for the metrics", "error", err)
 		return
 	}
+	size, err := c.store.Size(ctx)
+	if err != nil {
+		c.log.Warn("the store's size cannot be read for the metrics", "error", err)
+		return
+	}
+	ch <- prometheus.MustNewConstMetric(sizeDesc, prometheus.GaugeValue, float64(size.Bytes))
+	ch <- prometheus.MustNewConstMetric(freeDesc, prometheus.GaugeValue, float64(size.Free))
 	ch <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, float64(held))
 	erasures, err := c.store.Erasures(ctx)
 	if err != nil {

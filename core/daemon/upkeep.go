@@ -20,6 +20,11 @@ const (
 	auditEvery = 10 * time.Minute
 	// forwardEvery is how long a clock that was set back can hold attempts back.
 	forwardEvery = time.Minute
+	// tidyEvery is how often what was kept long enough is removed, tidyAt how much of it in one commit, and tidyPause
+	// the pause between two.
+	tidyEvery = time.Hour
+	tidyAt    = 256
+	tidyPause = 20 * time.Millisecond
 )
 
 // startUpkeep starts what is done by the clock: among it, looking again at citizens whenever a validity window
@@ -31,6 +36,8 @@ func (d *daemon) startUpkeep(w *world) {
 	d.repeat("withdrawal watch", d.watchWithdrawals(map[string]bool{}))
 	d.repeat("audit", d.audit)
 	d.repeat("forward", d.forward)
+	d.repeat("seal", d.reseal)
+	d.repeat("pruning", d.prune)
 }
 
 // repeat does something again and again, each time after what it returned, until the daemon stops.

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // posts is how many updates the daemon gets over a disk that fails.
@@ -253,7 +252,8 @@ func TestNamesFail(t *testing.T) {
 }
 
 // TestCheckpointFails lets the sync of the store file itself fail, which happens where nobody waits for an
-// answer: when what is in the log is brought into it under load. After a power cut nothing is missing.
+// answer: when what is in the log is brought into it under load. The process ends, and after a power cut nothing is
+// missing.
 func TestCheckpointFails(t *testing.T) {
 	needs(t, "a FUSE file system", fuseAvailable())
 	for range howOften(*calls, 1, 10) {
@@ -263,14 +263,10 @@ func TestCheckpointFails(t *testing.T) {
 		d.disk.failing(failure{operation: syncing, name: storeName, from: 1, to: 2, errno: syscall.EIO})
 		stop := d.load(connections)
 		eventually(t, "the log is brought into the store", func() bool { return d.disk.hits() > 0 || d.ended() })
-		select {
-		case <-d.exited:
-			t.Logf("the daemon ended: %v", d.cmd.ProcessState)
-		case <-time.After(500 * time.Millisecond):
-			t.Log("the daemon goes on")
-		}
-		d.kill()
+		eventually(t, "the process ends", d.ended)
 		stop()
+		d.endedBy(t)
+		d.gone()
 		d.again()
 	}
 }

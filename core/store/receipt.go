@@ -15,6 +15,8 @@ type Chain struct {
 	// later that none was removed from the end.
 	Receipts int64
 	Head     []byte
+	// Pruned is how many of them, the oldest, were removed because their time was over. The chain begins after them.
+	Pruned int64
 	// Broken is the id of the first receipt that is not what was written; 0 if all are. Problem says why.
 	Broken  int64
 	Problem string

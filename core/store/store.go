@@ -113,6 +113,19 @@ type Store interface {
 	// VerifyReceipts reads every receipt and says whether each still follows from the one before.
 	VerifyReceipts(ctx context.Context) (Chain, error)
 
+	// PruneReceipts removes up to limit of the oldest receipts, as long as they were confirmed before, and says how
+	// many. What is left still verifies.
+	PruneReceipts(ctx context.Context, before time.Time, limit int) (int, error)
+	// PruneQuarantine removes up to limit entries that were received before, and says how many.
+	PruneQuarantine(ctx context.Context, before time.Time, limit int) (int, error)
+	// Reseal brings up to limit citizens under the key that seals now, and says whether there may be more. When
+	// there are none, the store can be opened without the other keys.
+	Reseal(ctx context.Context, limit int) (more bool, err error)
+	// Shrink gives some free space back to the file system, and says whether there may be more.
+	Shrink(ctx context.Context) (more bool, err error)
+	// Size is what the store takes on disk.
+	Size(ctx context.Context) (Size, error)
+
 	// HashKey is the secret, made with the store, under which ids are hashed for logs.
 	HashKey() []byte
 	// Ready commits nothing-changing work and says whether that was possible.
@@ -131,6 +144,9 @@ const (
 	// Others are those that are no withdrawals.
 	Others
 )
+
+// Size is in bytes. Free is the part of it that holds nothing and is used again.
+type Size struct{ Bytes, Free int64 }
 
 // Route is one rule and the target it feeds.
 type Route struct {

@@ -22,15 +22,20 @@ func (s *Store) Accept(ctx context.Context, u consent.Update, routes []store.Rou
 
 func (w *writer) accept(u consent.Update, routes []store.Route) (consent.Verdict, error) {
 	var known *consent.Citizen
-	id, c, err := scanCitizen(w.stmts.selectCitizen.QueryRow(u.Source, string(u.State.CitizenID)))
+	of := who{u.Source, string(u.State.CitizenID)}
+	row, err := scanCitizen(w.stmts.selectCitizen.QueryRow(of.source, of.citizenID))
+	id := row.id
+	row.who = of
 	switch {
 	case err == nil:
-		known = &c
-		if u.ReadsBody(c) {
-			if err := w.stmts.selectBody.QueryRow(id).Scan(&c.Body); err != nil {
-				return 0, dbError{err}
-			}
+		c, err := w.seal.openCitizen(row)
+		if err == nil && u.ReadsBody(c) {
+			c.Body, err = w.body(id, of)
 		}
+		if err != nil {
+			return 0, err
+		}
+		known = &c
 	case !errors.Is(err, sql.ErrNoRows):
 		return 0, dbError{err}
 	}
@@ -54,14 +59,14 @@ func (w *writer) accept(u consent.Update, routes []store.Route) (consent.Verdict
 		return applied.Verdict, nil
 	}
 	if known == nil {
-		res, err := w.stmts.insertCitizen.Exec(append([]any{number, u.Source, string(u.State.CitizenID)}, w.values(applied.Citizen)...)...)
+		res, err := w.stmts.insertCitizen.Exec(append([]any{number, of.source, of.citizenID}, w.values(of, applied.Citizen)...)...)
 		if err != nil {
 			return 0, dbError{err}
 		}
 		if id, err = res.LastInsertId(); err != nil {
 			return 0, dbError{err}
 		}
-	} else if err := w.update(id, *known, applied.Citizen); err != nil {
+	} else if err := w.update(id, of, *known, applied.Citizen); err != nil {
 		return 0, err
 	}
 	return consent.Accepted, w.wanted(id, known == nil, applied, routes)
@@ -77,36 +82,67 @@ func (w *writer) supersede(routes []store.Route) {
 
 // update writes a citizen's new version. Columns that are in indexes are left alone where they do not change,
 // since SQLite would write the indexes anew all the same.
-func (w *writer) update(id int64, known, c consent.Citizen) error {
+func (w *writer) update(id int64, of who, known, c consent.Citizen) error {
 	if known.Next.Equal(c.Next) && known.Held == nil && c.Held == nil {
 		w.version++
 		return w.exec(w.stmts.updateState, w.version, micros(c.SentAt), micros(c.Proven), micros(c.Evidence), micros(c.Received),
-			c.Digest[:], c.Grants, c.Body, id)
+			w.seal.seal(place{columnDigest, of}, c.Digest[:]), w.seal.seal(place{columnGrants, of}, []byte(c.Grants)),
+			w.seal.seal(place{columnBody, of}, c.Body), id)
 	}
-	return w.exec(w.stmts.updateCitizen, append(w.values(c), id)...)
+	return w.exec(w.stmts.updateCitizen, append(w.values(of, c), id)...)
 }
 
 // values are a citizen's columns in a new version, in the order of the statements.
-func (w *writer) values(c consent.Citizen) []any {
+func (w *writer) values(of who, c consent.Citizen) []any {
 	w.version++
-	var held any
-	if c.Held != nil {
-		held = c.Held
-	}
 	return []any{w.version, micros(c.SentAt), micros(c.Proven), micros(c.Evidence), micros(c.Received), nullable(c.Next),
-		c.Digest[:], c.Grants, held, c.Body}
+		w.seal.seal(place{columnDigest, of}, c.Digest[:]), w.seal.seal(place{columnGrants, of}, []byte(c.Grants)),
+		orNull(w.seal.seal(place{columnHeld, of}, c.Held)), w.seal.seal(place{columnBody, of}, c.Body)}
 }
 
-// scanCitizen reads an id and citizenColumns; the body is left out.
-func scanCitizen(row interface{ Scan(...any) error }) (id int64, c consent.Citizen, err error) {
+// citizenRow is a citizen as stored, without the body; digest, grants and held may be sealed. Who it is of is for the
+// caller to fill in.
+type citizenRow struct {
+	id int64
+	who
+	c                    consent.Citizen
+	digest, grants, held []byte
+}
+
+// scanCitizen reads an id and citizenColumns, and then what else the query has.
+func scanCitizen(row interface{ Scan(...any) error }, more ...any) (r citizenRow, err error) {
 	var sentAt, proven, evidence, received int64
 	var next sql.NullInt64
-	var digest []byte
-	err = row.Scan(&id, &sentAt, &proven, &evidence, &received, &next, &digest, &c.Grants, &c.Held)
-	c.SentAt, c.Proven, c.Evidence = instant(sentAt), instant(proven), instant(evidence)
-	c.Received, c.Next = instant(received), instant(next.Int64)
+	err = row.Scan(append([]any{&r.id, &sentAt, &proven, &evidence, &received, &next, &r.digest, &r.grants, &r.held}, more...)...)
+	r.c.SentAt, r.c.Proven, r.c.Evidence = instant(sentAt), instant(proven), instant(evidence)
+	r.c.Received, r.c.Next = instant(received), instant(next.Int64)
+	return r, err
+}
+
+// openCitizen opens what is sealed of a citizen.
+func (s sealer) openCitizen(r citizenRow) (consent.Citizen, error) {
+	c := r.c
+	digest, err := s.open(place{columnDigest, r.who}, r.digest)
+	if err != nil {
+		return c, err
+	}
+	grants, err := s.open(place{columnGrants, r.who}, r.grants)
+	if err != nil {
+		return c, err
+	}
 	copy(c.Digest[:], digest)
-	return id, c, err
+	c.Grants = string(grants)
+	c.Held, err = s.open(place{columnHeld, r.who}, r.held)
+	return c, err
+}
+
+// body reads the newest state of a citizen.
+func (w *writer) body(id int64, of who) ([]byte, error) {
+	var stored []byte
+	if err := w.stmts.selectBody.QueryRow(id).Scan(&stored); err != nil {
+		return nil, dbError{err}
+	}
+	return w.seal.open(place{columnBody, of}, stored)
 }
 
 // wanted makes the deliveries of a citizen's newest version pending.

@@ -13,15 +13,22 @@ import (
 
 // Citizen is what is known of one.
 func (s *Store) Citizen(ctx context.Context, source, citizenID string) (consent.Citizen, error) {
-	id, c, err := scanCitizen(s.db.QueryRowContext(ctx, `SELECT id, `+citizenColumns+` FROM citizen
-		WHERE source = ? AND citizen_id = ?`, source, citizenID))
+	of := who{source, citizenID}
+	var body []byte
+	r, err := scanCitizen(s.db.QueryRowContext(ctx, `SELECT id, `+citizenColumns+`, body FROM citizen
+		WHERE source = ? AND citizen_id = ?`, source, citizenID), &body)
 	if errors.Is(err, sql.ErrNoRows) {
-		return c, store.ErrNotFound
+		return consent.Citizen{}, store.ErrNotFound
 	}
+	if err != nil {
+		return consent.Citizen{}, err
+	}
+	r.who = of
+	c, err := s.seal.openCitizen(r)
 	if err != nil {
 		return c, err
 	}
-	err = s.stmts.body.QueryRowContext(ctx, id).Scan(&c.Body)
+	c.Body, err = s.seal.open(place{columnBody, of}, body)
 	return c, err
 }
 
@@ -34,14 +41,15 @@ func (s *Store) Held(ctx context.Context) (n int, err error) {
 // ReleaseHeld lets the held grants of a citizen through.
 func (s *Store) ReleaseHeld(ctx context.Context, source, citizenID string, now time.Time, routes []store.Route) error {
 	return s.do(ctx, func(w *writer) error {
-		id, c, err := scanCitizen(w.stmts.selectCitizen.QueryRow(source, citizenID))
-		if errors.Is(err, sql.ErrNoRows) || err == nil && c.Held == nil {
+		r, err := scanCitizen(w.stmts.selectCitizen.QueryRow(source, citizenID))
+		if errors.Is(err, sql.ErrNoRows) || err == nil && r.held == nil {
 			return store.ErrNotFound
 		}
 		if err != nil {
 			return dbError{err}
 		}
-		return w.again(id, c, routes, func(c consent.Citizen) (consent.Applied, error) { return consent.Release(c, now) })
+		r.who = who{source, citizenID}
+		return w.again(r, routes, func(c consent.Citizen) (consent.Applied, error) { return consent.Release(c, now) })
 	})
 }
 
@@ -56,21 +64,18 @@ func (s *Store) NextTick(ctx context.Context) (time.Time, error) {
 func (s *Store) Tick(ctx context.Context, now time.Time, limit int, routes map[string][]store.Route) (found int, err error) {
 	var unreadable error
 	err = s.do(ctx, func(w *writer) error {
-		type row struct {
-			id     int64
-			source string
-			c      consent.Citizen
-		}
-		due, err := gather(w, func(rows *sql.Rows) (r row, err error) {
-			r.id, r.c, err = scanCitizen(after{rows, &r.source})
+		due, err := gather(w, func(rows *sql.Rows) (citizenRow, error) {
+			var of who
+			r, err := scanCitizen(rows, &of.source, &of.citizenID)
+			r.who = of
 			return r, err
-		}, `SELECT source, id, `+citizenColumns+` FROM citizen WHERE next IS NOT NULL AND next <= ? ORDER BY next LIMIT ?`, micros(now), limit)
+		}, `SELECT id, `+citizenColumns+`, source, citizen_id FROM citizen WHERE next IS NOT NULL AND next <= ? ORDER BY next LIMIT ?`, micros(now), limit)
 		if err != nil {
 			return err
 		}
 		found = len(due)
 		for _, r := range due {
-			err := w.again(r.id, r.c, routes[r.source], func(c consent.Citizen) (consent.Applied, error) { return consent.Tick(c, now) })
+			err := w.again(r, routes[r.source], func(c consent.Citizen) (consent.Applied, error) { return consent.Tick(c, now) })
 			if db := (dbError{}); errors.As(err, &db) {
 				return err
 			}
@@ -87,27 +92,23 @@ func (s *Store) Tick(ctx context.Context, now time.Time, limit int, routes map[s
 	return found, errors.Join(err, unreadable)
 }
 
-// after scans one column more before the others.
-type after struct {
-	rows  *sql.Rows
-	first any
-}
-
-func (a after) Scan(more ...any) error { return a.rows.Scan(append([]any{a.first}, more...)...) }
-
 // again makes a new version of a citizen without a new update.
-func (w *writer) again(id int64, c consent.Citizen, routes []store.Route, make func(consent.Citizen) (consent.Applied, error)) error {
-	if err := w.stmts.selectBody.QueryRow(id).Scan(&c.Body); err != nil {
-		return dbError{err}
+func (w *writer) again(r citizenRow, routes []store.Route, make func(consent.Citizen) (consent.Applied, error)) error {
+	c, err := w.seal.openCitizen(r)
+	if err != nil {
+		return err
+	}
+	if c.Body, err = w.body(r.id, r.who); err != nil {
+		return err
 	}
 	a, err := make(c)
 	if err != nil {
 		return fmt.Errorf("look again at a citizen: %w", err)
 	}
-	if err := w.update(id, c, a.Citizen); err != nil {
+	if err := w.update(r.id, r.who, c, a.Citizen); err != nil {
 		return err
 	}
-	return w.wanted(id, false, a, routes)
+	return w.wanted(r.id, false, a, routes)
 }
 
 // Deliveries are all deliveries of one citizen, by rule.

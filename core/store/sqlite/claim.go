@@ -157,13 +157,17 @@ func (s *Store) readClaims(ctx context.Context, chosen []dueDelivery) ([]store.C
 	for _, c := range claims {
 		if c.State == nil {
 			// Should a newer state have come since, so much the better: it is what has to be delivered.
-			err := s.stmts.body.QueryRowContext(ctx, c.Citizen).Scan(&c.Body)
+			var stored []byte
+			err := s.stmts.body.QueryRowContext(ctx, c.Citizen).Scan(&stored)
 			if errors.Is(err, sql.ErrNoRows) {
 				continue // erased since
 			}
 			if err != nil {
 				return nil, err
 			}
+			// A body that does not open is left out, which makes a dead letter of this one delivery: an error would
+			// keep the target's others waiting for ever.
+			c.Body, _ = s.seal.open(place{columnBody, who{c.Source, c.CitizenID}}, stored)
 		}
 		there = append(there, c)
 	}

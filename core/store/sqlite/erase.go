@@ -30,14 +30,16 @@ func (s *Store) erase(w *writer, source, citizenID string, at time.Time, ask fun
 	var done store.Erased
 	subject := store.Subject(w.key, source, citizenID)
 	names := []string{citizenID}
-	id, c, err := scanCitizen(w.stmts.selectCitizen.QueryRow(source, citizenID))
+	row, err := scanCitizen(w.stmts.selectCitizen.QueryRow(source, citizenID))
+	id := row.id
 	switch {
 	case err == nil:
 		done.Known = true
-		if err := w.stmts.selectBody.QueryRow(id).Scan(&c.Body); err != nil {
-			return done, dbError{err}
+		body, err := w.body(id, who{source, citizenID})
+		if err != nil {
+			return done, err
 		}
-		state, err := consent.Decode(c.Body)
+		state, err := consent.Decode(body)
 		if err != nil {
 			return done, fmt.Errorf("read stored state: %w", err)
 		}
@@ -160,14 +162,19 @@ func (w *writer) forgetQuarantined(source string, names []string) (removed int, 
 	for {
 		type row struct {
 			id    int64
-			body  []byte
 			names bool
 		}
 		page, err := gather(w, func(rows *sql.Rows) (r row, err error) {
-			err = rows.Scan(&r.id, &r.body)
-			r.names, r.body = mentions(r.body, names), nil
-			return r, err
-		}, `SELECT id, body FROM quarantine WHERE source = ? AND id > ? ORDER BY id LIMIT 100`, source, last)
+			var digest, stored []byte
+			if err := rows.Scan(&r.id, &digest, &stored); err != nil {
+				return r, err
+			}
+			// One that does not open tells nobody's name either.
+			if body, err := w.seal.open(quarantinePlace(source, digest), stored); err == nil {
+				r.names = mentions(body, names)
+			}
+			return r, nil
+		}, `SELECT id, digest, body FROM quarantine WHERE source = ? AND id > ? ORDER BY id LIMIT 100`, source, last)
 		if err != nil {
 			return removed, err
 		}
@@ -194,7 +201,7 @@ func (s *Store) ask(w *writer, citizen int64, subject []byte, r store.ErasureReq
 		return fmt.Errorf("encode records: %w", err)
 	}
 	if _, err := w.conn.ExecContext(context.Background(), `INSERT INTO erasure (target, citizen, subject, rule, records, requested, next_attempt)
-		VALUES (?, ?, ?, ?, ?, ?, ?)`, r.Target, citizen, subject, r.Rule, records, micros(at), micros(at)); err != nil {
+		VALUES (?, ?, ?, ?, ?, ?, ?)`, r.Target, citizen, subject, r.Rule, w.seal.seal(erasurePlace(subject), records), micros(at), micros(at)); err != nil {
 		return dbError{err}
 	}
 	s.claimMu.Lock()
@@ -202,6 +209,8 @@ func (s *Store) ask(w *writer, citizen int64, subject []byte, r store.ErasureReq
 	s.claimMu.Unlock()
 	return nil
 }
+
+func erasurePlace(subject []byte) place { return place{columnErasure, who{"", string(subject)}} }
 
 // erasing counts open requests by target and citizen. One too many only until the store is opened anew, if
 // its commit failed.
@@ -260,6 +269,9 @@ func (s *Store) ClaimErasure(ctx context.Context, target string, now time.Time) 
 			continue // a delivery is in flight; it would undo the erasure
 		}
 		e.Requested = instant(requested)
+		if records, err = s.seal.open(erasurePlace(e.Subject), records); err != nil {
+			return e, err
+		}
 		return e, json.Unmarshal(records, &e.Records)
 	}
 	if err := rows.Err(); err != nil {

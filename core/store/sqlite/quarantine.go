@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"database/sql"
 	"errors"
@@ -11,18 +12,26 @@ import (
 
 // Quarantine keeps a body, once for its source.
 func (s *Store) Quarantine(ctx context.Context, q store.Quarantined) error {
-	digest := sha256.Sum256(q.Body)
+	mac := hmac.New(sha256.New, s.key)
+	mac.Write(q.Body)
+	digest := mac.Sum(nil)
+	body := s.seal.seal(quarantinePlace(q.Source, digest), append([]byte{}, q.Body...))
 	return s.do(ctx, func(w *writer) error {
-		if _, err := w.stmts.insertQuarantine.Exec(q.Source, micros(q.Received), q.Reason, digest[:], q.Body); err != nil {
+		if _, err := w.stmts.insertQuarantine.Exec(q.Source, micros(q.Received), q.Reason, digest, len(q.Body), body); err != nil {
 			return dbError{err}
 		}
 		return nil
 	})
 }
 
+// quarantinePlace is by the digest, since nobody knows whose a body is that was not understood.
+func quarantinePlace(source string, digest []byte) place {
+	return place{columnQuarantine, who{source, string(digest)}}
+}
+
 // ListQuarantine lists entries without their bodies, in the order of their ids.
 func (s *Store) ListQuarantine(ctx context.Context, f store.QuarantineFilter) ([]store.Quarantined, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT id, source, received, reason, length(body) FROM quarantine
+	rows, err := s.db.QueryContext(ctx, `SELECT id, source, received, reason, size FROM quarantine
 		WHERE (?1 = '' OR source = ?1) AND id > ?2 ORDER BY id LIMIT ?3`, f.Source, f.After, pageLimit(f.Limit))
 	if err != nil {
 		return nil, err
@@ -45,12 +54,17 @@ func (s *Store) ListQuarantine(ctx context.Context, f store.QuarantineFilter) ([
 func (s *Store) ShowQuarantine(ctx context.Context, id int64) (store.Quarantined, error) {
 	q := store.Quarantined{ID: id}
 	var received int64
-	err := s.db.QueryRowContext(ctx, `SELECT source, received, reason, body FROM quarantine WHERE id = ?`, id).
-		Scan(&q.Source, &received, &q.Reason, &q.Body)
+	var digest, body []byte
+	err := s.db.QueryRowContext(ctx, `SELECT source, received, reason, digest, size, body FROM quarantine WHERE id = ?`, id).
+		Scan(&q.Source, &received, &q.Reason, &digest, &q.Size, &body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return q, store.ErrNotFound
 	}
-	q.Received, q.Size = instant(received), len(q.Body)
+	if err != nil {
+		return q, err
+	}
+	q.Received = instant(received)
+	q.Body, err = s.seal.open(quarantinePlace(q.Source, digest), body)
 	return q, err
 }
 

@@ -15,11 +15,15 @@ type head struct {
 	hash     []byte
 }
 
-func readHead(ctx context.Context, db interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}) (h head, err error) {
+// Where the chain ends and, once receipts were pruned, where it begins.
+const (
+	metaReceipts = "receipts"
+	metaPruned   = "pruned"
+)
+
+func readHead(ctx context.Context, db querier, name string) (h head, err error) {
 	var value []byte
-	err = db.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'receipts'`).Scan(&value)
+	err = db.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = ?`, name).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {
 		return h, nil
 	}
@@ -56,8 +60,8 @@ func scanReceipt(rows *sql.Rows) (store.Receipt, error) {
 	return r, err
 }
 
-func (s *Store) receipts(ctx context.Context, visit func(store.Receipt) bool, where string, args ...any) error {
-	rows, err := s.db.QueryContext(ctx, `SELECT `+receiptColumns+` FROM receipt r `+where, args...)
+func receipts(ctx context.Context, db querier, visit func(store.Receipt) bool, where string, args ...any) error {
+	rows, err := db.QueryContext(ctx, `SELECT `+receiptColumns+` FROM receipt r `+where, args...)
 	if err != nil {
 		return err
 	}
@@ -76,7 +80,7 @@ func (s *Store) receipts(ctx context.Context, visit func(store.Receipt) bool, wh
 
 // Receipts are the proofs of confirmed deliveries of one citizen, oldest first.
 func (s *Store) Receipts(ctx context.Context, source, citizenID string) (all []store.Receipt, err error) {
-	err = s.receipts(ctx, func(r store.Receipt) bool {
+	err = receipts(ctx, s.db, func(r store.Receipt) bool {
 		r.Source, r.CitizenID = source, citizenID
 		all = append(all, r)
 		return true
@@ -86,21 +90,30 @@ func (s *Store) Receipts(ctx context.Context, source, citizenID string) (all []s
 
 // ListReceipts lists all receipts in the order of their ids.
 func (s *Store) ListReceipts(ctx context.Context, after int64, limit int) (all []store.Receipt, err error) {
-	err = s.receipts(ctx, func(r store.Receipt) bool {
+	err = receipts(ctx, s.db, func(r store.Receipt) bool {
 		all = append(all, r)
 		return true
 	}, `WHERE r.id > ? ORDER BY r.id LIMIT ?`, after, limit)
 	return all, err
 }
 
-// VerifyReceipts reads every receipt. The end of the chain is read first: what is added meanwhile does not
-// count.
+// VerifyReceipts reads every receipt, in one snapshot.
 func (s *Store) VerifyReceipts(ctx context.Context) (chain store.Chain, err error) {
-	end, err := readHead(ctx, s.db)
+	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return chain, err
 	}
-	err = s.receipts(ctx, func(r store.Receipt) bool { return chain.Add(s.key, r) }, `WHERE r.id <= ? ORDER BY r.id`, end.receipts)
+	defer tx.Rollback()
+	pruned, err := readHead(ctx, tx, metaPruned)
+	if err != nil {
+		return chain, err
+	}
+	end, err := readHead(ctx, tx, metaReceipts)
+	if err != nil {
+		return chain, err
+	}
+	chain = store.Chain{Pruned: pruned.receipts, Receipts: pruned.receipts, Head: pruned.hash}
+	err = receipts(ctx, tx, func(r store.Receipt) bool { return chain.Add(s.key, r) }, `ORDER BY r.id`)
 	if err == nil {
 		chain.End(end.receipts, end.hash)
 	}

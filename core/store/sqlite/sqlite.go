@@ -5,7 +5,6 @@ package sqlite
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"embed"
 	"encoding/binary"
@@ -36,9 +35,11 @@ const readers = 4
 
 // Store is a store.Store over one file.
 type Store struct {
-	db    *sql.DB   // reads
-	lock  *os.File  // held while open
-	key   []byte    // HashKey
+	db    *sql.DB // reads
+	path  string
+	lock  *os.File // held while open
+	key   []byte   // HashKey
+	seal  sealer
 	stmts readStmts // prepared on db
 
 	requests chan *request
@@ -51,6 +52,9 @@ type Store struct {
 	distrusted int64
 
 	states stateCache
+
+	resealMu sync.Mutex
+	resealed reseal
 
 	claimMu sync.Mutex
 	claims  map[string]map[int64]bool // target -> citizen
@@ -66,15 +70,22 @@ var _ store.Store = (*Store)(nil)
 // Open opens the file at path, making it if there is none, and brings its schema up to date. A file that
 // is damaged, that another process has open, that is no consentd store, or that a newer consentd wrote is
 // an error and stays as it is.
-func Open(ctx context.Context, path string) (*Store, error) {
-	s, err := open(ctx, path)
+//
+// What is personal is sealed with the first of the keys, each of 32 bytes, and opened with any. A store with values
+// that none of them opens is an error as well.
+func Open(ctx context.Context, path string, keys ...[]byte) (*Store, error) {
+	s, err := open(ctx, path, keys)
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
 	return s, nil
 }
 
-func open(ctx context.Context, path string) (_ *Store, err error) {
+func open(ctx context.Context, path string, keys [][]byte) (_ *Store, err error) {
+	seal, err := newSealer(keys)
+	if err != nil {
+		return nil, err
+	}
 	// The lock is on the file, by whatever name it was opened.
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
@@ -103,7 +114,7 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 		}
 	}()
 	s := &Store{
-		db: db, lock: lock,
+		db: db, path: path, lock: lock, seal: seal,
 		requests: make(chan *request, maxGroup),
 		stopping: make(chan struct{}),
 		stopped:  make(chan struct{}),
@@ -111,16 +122,21 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 		claims:   map[string]map[int64]bool{},
 		changed:  map[string]chan struct{}{},
 	}
-	if s.key, err = hashKey(ctx, db); err != nil {
+	if s.key, err = seal.useKeys(ctx, db); err != nil {
 		return nil, err
 	}
+	inUse, err := keysInUse(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	s.resealed.ended = len(inUse) == 1
 	if s.ledger, err = readLedger(ctx, db); err != nil {
 		return nil, err
 	}
 	if s.erasing, err = readErasing(ctx, db); err != nil {
 		return nil, err
 	}
-	w, err := newWriter(ctx, db, s.key)
+	w, err := newWriter(ctx, db, s.key, seal)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +166,7 @@ func dsn(path string) string {
 	q := url.Values{}
 	for _, p := range []string{
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
-		"journal_size_limit(67108864)", "wal_autocheckpoint(4000)", "cache_size(-8192)",
+		"journal_size_limit(67108864)", "wal_autocheckpoint(0)", "cache_size(-8192)",
 		"secure_delete(1)", // what is removed is overwritten; see Erase
 	} {
 		q.Add("_pragma", p)
@@ -234,13 +250,14 @@ func makeFile(ctx context.Context, path string) error {
 }
 
 // setPageSize makes the pages of an empty file twice SQLite's own size, so that a citizen's state of the usual
-// few kilobytes takes one. It cannot be changed once there is anything in the file.
+// few kilobytes takes one, and lets Shrink give free ones back. Neither can be changed once there is anything in the
+// file.
 func setPageSize(ctx context.Context, path string) error {
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath())
 	if err != nil {
 		return err
 	}
-	if _, err := db.ExecContext(ctx, "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL"); err != nil {
+	if _, err := db.ExecContext(ctx, "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL"); err != nil {
 		db.Close()
 		return err
 	}
@@ -282,11 +299,7 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil {
 		return fmt.Errorf("the file is damaged: %w", err)
 	}
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(database.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+	provider, err := schema(db)
 	if err != nil {
 		return err
 	}
@@ -295,13 +308,14 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		if err != nil {
 			return fmt.Errorf("read schema version: %w", err)
 		}
-		newest := provider.ListSources()[len(provider.ListSources())-1].Version
-		if current > newest {
-			return fmt.Errorf("its schema is version %d and this consentd knows up to %d; run the newer consentd that wrote it", current, newest)
+		if newest := newestVersion(provider); current > newest {
+			return tooNew(current, newest)
 		}
 	}
-	if _, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
-		return err
+	if tables == 0 {
+		if _, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
+			return err
+		}
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrate schema: %w", err)
@@ -309,14 +323,27 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-func hashKey(ctx context.Context, db *sql.DB) ([]byte, error) {
-	key := make([]byte, 32)
-	rand.Read(key)
-	if _, err := db.ExecContext(ctx, "INSERT INTO meta (name, value) VALUES ('hash_key', ?) ON CONFLICT DO NOTHING", key); err != nil {
+func schema(db *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
 		return nil, err
 	}
-	err := db.QueryRowContext(ctx, "SELECT value FROM meta WHERE name = 'hash_key'").Scan(&key)
-	return key, err
+	return goose.NewProvider(database.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+}
+
+func newestVersion(p *goose.Provider) int64 {
+	all := p.ListSources()
+	return all[len(all)-1].Version
+}
+
+func tooNew(current, newest int64) error {
+	return fmt.Errorf("its schema is version %d and this consentd knows up to %d; run the newer consentd that wrote it", current, newest)
+}
+
+// querier is a database, one connection of it or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // HashKey is the secret under which ids are hashed for logs.
@@ -330,6 +357,11 @@ func (s *Store) Close() error {
 	close(s.stopping)
 	<-s.stopped
 	err := s.db.Close()
+	select {
+	case <-s.poison.failed:
+		err = errors.Join(s.poison.err, err)
+	default:
+	}
 	return errors.Join(err, s.lock.Close())
 }
 

@@ -24,9 +24,9 @@ func TestStore(t *testing.T) {
 	})
 }
 
-func open1(t testing.TB, path string) *Store {
+func open1(t testing.TB, path string, keys ...[]byte) *Store {
 	t.Helper()
-	s, err := Open(context.Background(), path)
+	s, err := Open(context.Background(), path, keys...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func (s *readStmts) prepare(ctx context.Context, on preparer) error {
 }
 
 type writeStmts struct {
-	begin, commit, rollback                         *sql.Stmt
+	begin, commit, rollback, logSize, checkpoint    *sql.Stmt
 	putMeta, addLedger                              *sql.Stmt
 	selectCitizen, selectBody                       *sql.Stmt
 	insertCitizen, updateState, updateCitizen       *sql.Stmt
@@ -68,6 +68,8 @@ type writeStmts struct {
 	selectSettle, settle, settleOlder               *sql.Stmt
 	insertReceipt, insertQuarantine                 *sql.Stmt
 	selectTombstone                                 *sql.Stmt
+	resealCitizen, resealQuarantine, resealErasure  *sql.Stmt
+	endKeys                                         *sql.Stmt
 	all                                             []statement
 }
 
@@ -76,6 +78,8 @@ func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
 		{&s.begin, `BEGIN IMMEDIATE`},
 		{&s.commit, `COMMIT`},
 		{&s.rollback, `ROLLBACK`},
+		{&s.logSize, `PRAGMA wal_checkpoint(NOOP)`},
+		{&s.checkpoint, `PRAGMA wal_checkpoint(PASSIVE)`},
 		{&s.putMeta, `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`},
 		{&s.addLedger, `INSERT INTO ledger (target, entry, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n`},
 		{&s.selectCitizen, `SELECT id, ` + citizenColumns + ` FROM citizen WHERE source = ? AND citizen_id = ?`},
@@ -109,8 +113,12 @@ func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
 		{&s.insertReceipt, `INSERT INTO receipt
 			(id, rule, target, version, sent_at, received, confirmed, withdrawal, outcome, digest, plugin, reference, config,
 			subject, sealed, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
-		{&s.insertQuarantine, `INSERT INTO quarantine (source, received, reason, digest, body) VALUES (?, ?, ?, ?, ?)
+		{&s.insertQuarantine, `INSERT INTO quarantine (source, received, reason, digest, size, body) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO NOTHING`},
+		{&s.resealCitizen, `UPDATE citizen SET digest = ?, grants = ?, held = ?, body = ? WHERE id = ?`},
+		{&s.resealErasure, `UPDATE erasure SET records = ? WHERE id = ?`},
+		{&s.resealQuarantine, `UPDATE quarantine SET body = ? WHERE id = ?`},
+		{&s.endKeys, `DELETE FROM meta WHERE substr(name, 1, ?) = ? AND name <> ?`},
 	}
 	return prepareAll(ctx, on, s.all)
 }

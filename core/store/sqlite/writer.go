@@ -51,6 +51,7 @@ type writer struct {
 	conn  *sql.Conn
 	stmts writeStmts
 	key   []byte // HashKey
+	seal  sealer
 	// version is the newest given out, head the end of the chain of receipts.
 	version int64
 	head    head
@@ -61,13 +62,13 @@ type writer struct {
 	states  map[int64]cachedState
 }
 
-func newWriter(ctx context.Context, db *sql.DB, key []byte) (*writer, error) {
+func newWriter(ctx context.Context, db *sql.DB, key []byte, seal sealer) (*writer, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: conn, key: key, ready: uint64(time.Now().UnixNano())}
-	if w.head, err = readHead(ctx, conn); err != nil {
+	w := &writer{conn: conn, key: key, seal: seal, ready: uint64(time.Now().UnixNano())}
+	if w.head, err = readHead(ctx, conn, metaReceipts); err != nil {
 		return nil, err
 	}
 	if err := w.stmts.prepare(ctx, conn); err != nil {
@@ -127,6 +128,7 @@ func (s *Store) write(w *writer) {
 			case r := <-s.requests:
 				group = append(group, r)
 			default:
+				s.checkpoint(w, 1)
 				return
 			}
 		}
@@ -140,6 +142,28 @@ func (s *Store) write(w *writer) {
 			}
 		}
 		s.serve(w, group)
+		s.checkpoint(w, checkpointFrom)
+	}
+}
+
+// checkpointFrom is from how many pages on the log is brought into the file.
+const checkpointFrom = 4000
+
+// checkpoint brings the log into the file when so many of its pages are not there yet. SQLite would do that by
+// itself, in the middle of a commit, and keep its errors to itself.
+func (s *Store) checkpoint(w *writer, from int) {
+	select {
+	case <-s.poison.failed:
+		return
+	default:
+	}
+	var busy, pages, done int
+	err := w.stmts.logSize.QueryRow().Scan(&busy, &pages, &done)
+	if err == nil && pages-done >= from {
+		err = w.stmts.checkpoint.QueryRow().Scan(&busy, &pages, &done)
+	}
+	if err != nil && !passes(err) {
+		s.poison.set(fmt.Errorf("bring the log into the file: %w", err))
 	}
 }
 
@@ -190,11 +214,18 @@ func (s *Store) commit(w *writer, group []*request, answers []error) error {
 	return nil
 }
 
+// passes is whether an error leaves no doubt about what is on disk.
+func passes(err error) bool {
+	switch code(err) {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT:
+		return true
+	}
+	return false
+}
+
 // rollback undoes a group that was not committed, so that its requests may come again.
 func (s *Store) rollback(w *writer, cause error) error {
-	switch code(cause) {
-	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT:
-	default:
+	if !passes(cause) {
 		s.poison.set(cause)
 		return s.poison.err
 	}
@@ -230,7 +261,7 @@ func (s *Store) hint(target string) {
 // flush writes what the group gathered in memory.
 func (w *writer) flush(version int64, head head) error {
 	if w.head.receipts != head.receipts {
-		if err := w.exec(w.stmts.putMeta, "receipts", w.head.value()); err != nil {
+		if err := w.exec(w.stmts.putMeta, metaReceipts, w.head.value()); err != nil {
 			return err
 		}
 	}

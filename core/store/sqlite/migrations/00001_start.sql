@@ -18,8 +18,8 @@ CREATE TABLE citizen (
 	evidence   INTEGER NOT NULL,
 	received   INTEGER NOT NULL,
 	next       INTEGER,          -- when a validity window begins or ends; NULL: never
-	digest     BLOB NOT NULL,
-	grants     TEXT NOT NULL,
+	digest     BLOB NOT NULL,    -- this and what follows may be sealed; see seal.go
+	grants     BLOB NOT NULL,
 	held       BLOB,             -- the grants that are held back; NULL: none
 	body       BLOB NOT NULL,
 	UNIQUE (source, citizen_id)
@@ -115,10 +115,13 @@ CREATE TABLE quarantine (
 	source   TEXT NOT NULL,
 	received INTEGER NOT NULL,
 	reason   TEXT NOT NULL,
-	digest   BLOB NOT NULL,
-	body     BLOB NOT NULL,
+	digest   BLOB NOT NULL, -- keyed hash of the body
+	size     INTEGER NOT NULL,
+	body     BLOB NOT NULL, -- may be sealed
 	UNIQUE (source, digest)
 ) STRICT;
+
+CREATE INDEX quarantine_received ON quarantine (received);
 
 -- +goose Down
 DROP TABLE quarantine;

@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"github.com/consentd/consentd/core/config"
+	"github.com/consentd/consentd/core/store/sqlite"
+)
+
+func (a *App) store() *cobra.Command {
+	return group("store", "Verify the store, or back it up", a.storeVerify(), a.storeBackup())
+}
+
+func (a *App) storeVerify() *cobra.Command {
+	return a.storeVerb("verify [FILE]", "Find out whether the store is whole",
+		"Read the whole store and check it: the file, references, the schema, the encryption keys, the chain of receipts, that\n"+
+			"every update is accounted for, and that every value opens and can be read. Nothing is changed, and the daemon may run.\n"+
+			"With FILE, that file is checked in place of the configured one: a backup.",
+		cobra.MaximumNArgs(1), func(ctx context.Context, cfg *config.Config, args []string) ([]sqlite.Check, error) {
+			path := cfg.Store.Path
+			if len(args) > 0 {
+				path = args[0]
+			}
+			checks, err := sqlite.Verify(ctx, path, cfg.Encryption.Keys...)
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+				return nil, environment(err)
+			}
+			for _, c := range checks {
+				if c.Problem != "" && err == nil {
+					err = fmt.Errorf("the store %s is not as it should be", path)
+				}
+			}
+			return checks, err
+		})
+}
+
+func (a *App) storeBackup() *cobra.Command {
+	return a.storeVerb("backup FILE", "Copy the store to a new file",
+		"Copy the store to a file that does not exist yet, and verify the copy. The daemon may run: what was committed when the\n"+
+			"copy began is in it. What is sealed stays sealed. To restore, stop the daemon, remove the store's -wal and -shm files,\n"+
+			"and put the copy in the store's place.",
+		cobra.ExactArgs(1), func(ctx context.Context, cfg *config.Config, args []string) ([]sqlite.Check, error) {
+			checks, err := sqlite.Backup(ctx, cfg.Store.Path, args[0], cfg.Encryption.Keys...)
+			if err == nil {
+				return checks, nil
+			}
+			if checks == nil {
+				err = environment(err)
+			}
+			return checks, err
+		})
+}
+
+// storeVerb is a verb that works on the configured store's file and ends with checks.
+func (a *App) storeVerb(use, short, long string, args cobra.PositionalArgs,
+	run func(context.Context, *config.Config, []string) ([]sqlite.Check, error)) *cobra.Command {
+	var c configured
+	cmd := &cobra.Command{
+		Use: use, Short: short, Long: long, Args: args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := a.load(c)
+			if err != nil {
+				return err
+			}
+			checks, err := run(cmd.Context(), cfg, args)
+			if c.json && checks != nil {
+				return errors.Join(printJSON(a.Stdout, checks), err)
+			}
+			for _, check := range checks {
+				if check.Problem != "" {
+					fmt.Fprintf(a.Stdout, "%-10s  WRONG  %s\n", check.Name, check.Problem)
+				} else {
+					fmt.Fprintf(a.Stdout, "%-10s  ok     %s\n", check.Name, check.Found)
+				}
+			}
+			return err
+		},
+	}
+	c.flags(cmd)
+	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
+	return cmd
+}
