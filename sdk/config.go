@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Config is the config block of one target, checked against Plugin.Config.
+// Config is the config block of one target. It fits Plugin.Config: where it does not, New is not called.
 type Config struct {
 	// Target is the name of the target block.
 	Target string

@@ -36,6 +36,12 @@ func Serve(p Plugin) {
 	})
 }
 
+// Register puts the plugin on a gRPC server. Serve does so for a plugin process; whoever wants the wire
+// without the process, as package sdktest does, calls it.
+func Register(server grpc.ServiceRegistrar, p Plugin, log hclog.Logger) {
+	targetpb.RegisterTargetServer(server, newServer(p, log))
+}
+
 // exitWithParent is the second guard against orphans; the first is the parent-death signal that the
 // host asks the kernel for, which exists on Linux only.
 func exitWithParent(parent int, log hclog.Logger) {
@@ -54,7 +60,7 @@ type servedPlugin struct {
 }
 
 func (s *servedPlugin) GRPCServer(_ *plugin.GRPCBroker, server *grpc.Server) error {
-	targetpb.RegisterTargetServer(server, newServer(s.plugin, s.log))
+	Register(server, s.plugin, s.log)
 	return nil
 }
 

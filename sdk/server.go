@@ -61,6 +61,9 @@ func (s *server) Configure(ctx context.Context, req *targetpb.ConfigureRequest) 
 	if s.target != nil {
 		return nil, status.Error(codes.FailedPrecondition, "target is configured already")
 	}
+	if wrong := s.plugin.Config.Mistakes(req.Config); len(wrong) > 0 {
+		return &targetpb.ConfigureResponse{Diagnostics: diagnosticsToProto(wrong, secretsIn(s.plugin.Config, req.Config))}, nil
+	}
 	target, err := s.plugin.New(ctx, Config{Target: req.Name, Fields: req.Config}, s.log.Named(req.Name))
 	if err != nil {
 		return &targetpb.ConfigureResponse{

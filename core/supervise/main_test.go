@@ -59,7 +59,7 @@ func servePlugin(typ string) {
 func chaosPlugin(typ string) sdk.Plugin {
 	return sdk.Plugin{
 		Type: typ, Version: "1.2.3",
-		Config: sdk.Schema{Attributes: map[string]sdk.Attribute{"new": {Type: "string"}, "secret": {Type: "string", Sensitive: true}}},
+		Config: sdk.Schema{Attributes: map[string]sdk.Attribute{"new": {Type: "string"}, "once": {Type: "string"}, "secret": {Type: "string", Sensitive: true}}},
 		Record: sdk.Schema{Attributes: map[string]sdk.Attribute{"do": {Type: "string"}}},
 		Limits: sdk.Limits{MaxBatch: 7, MaxInFlight: 3},
 		New: func(_ context.Context, cfg sdk.Config, log hclog.Logger) (sdk.Target, error) {

@@ -72,7 +72,13 @@ func (clientPlugin) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
 
 // GRPCClient keeps ctx because go-plugin cancels it when the process exits.
 func (clientPlugin) GRPCClient(ctx context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
-	return &Client{rpc: targetpb.NewTargetClient(conn), broken: ctx}, nil
+	return NewClient(ctx, conn), nil
+}
+
+// NewClient speaks to a plugin over a connection that is there already. The context ends when the
+// connection is gone.
+func NewClient(ctx context.Context, conn grpc.ClientConnInterface) *Client {
+	return &Client{rpc: targetpb.NewTargetClient(conn), broken: ctx}
 }
 
 // Describe asks the plugin what it is.

@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 	case "be-a-plugin":
 		sdk.Serve(described)
 		os.Exit(0)
+	case "be-bare":
+		fmt.Fprintln(os.Stderr, beBare())
+		os.Exit(1)
 	case "be-a-host":
 		process, _, err := Launch(pluginConfig())
 		if err != nil {
@@ -59,8 +62,9 @@ var described = sdk.Plugin{
 	Record: sdk.Schema{Attributes: map[string]sdk.Attribute{"id": {Type: "number"}}, Blocks: map[string]sdk.Block{}},
 	Limits: sdk.Limits{MaxBatch: 5, MaxInFlight: 2},
 	New: func(_ context.Context, cfg sdk.Config, _ hclog.Logger) (sdk.Target, error) {
-		if string(cfg.Fields) == `{}` {
-			return nil, sdk.InvalidConfig("key", "is missing in %s", cfg.Target)
+		var c struct{ Key string }
+		if err := cfg.Decode(&c); err != nil || c.Key == "b" {
+			return nil, sdk.InvalidConfig("key", "is wrong in %s", cfg.Target)
 		}
 		return echo{}, nil
 	},
@@ -143,11 +147,11 @@ func TestRealProcess(t *testing.T) {
 		t.Errorf("described as %+v, want %+v", about, want)
 	}
 
-	_, mistakes, err := client.Configure(t.Context(), sdk.Config{Target: "n", Fields: json.RawMessage(`{}`)})
-	if err != nil || len(mistakes) != 1 || !slices.Equal(mistakes[0].Path, []string{"key"}) || mistakes[0].Detail != "is missing in n" {
+	_, mistakes, err := client.Configure(t.Context(), sdk.Config{Target: "n", Fields: json.RawMessage(`{"key":"b","inner":[{}]}`)})
+	if err != nil || len(mistakes) != 1 || !slices.Equal(mistakes[0].Path, []string{"key"}) || mistakes[0].Detail != "is wrong in n" {
 		t.Errorf("mistakes %+v, %v", mistakes, err)
 	}
-	can, mistakes, err := client.Configure(t.Context(), sdk.Config{Target: "n", Fields: json.RawMessage(`{"key":"a"}`)})
+	can, mistakes, err := client.Configure(t.Context(), sdk.Config{Target: "n", Fields: json.RawMessage(`{"key":"a","inner":[{}]}`)})
 	if err != nil || len(mistakes) > 0 || can != (Capabilities{Read: true}) {
 		t.Errorf("configured %+v, %v, %v", can, mistakes, err)
 	}
@@ -220,7 +224,7 @@ func clientOf(t *testing.T, impl targetpb.TargetServer) *Client {
 		server.Stop()
 		<-served
 	})
-	return &Client{rpc: targetpb.NewTargetClient(conn), broken: context.Background()}
+	return NewClient(context.Background(), conn)
 }
 
 func TestOutcomesAreMatchedByID(t *testing.T) {

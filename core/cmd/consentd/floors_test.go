@@ -14,6 +14,7 @@ var floors = []string{
 	"sdk/targetpb sdk/internal/wire",
 	"sdk",
 	"sdk/host sdk/httpclient",
+	"sdk/sdktest",
 	"plugins/*",
 	"plugins",
 	"core/consent core/rules/eval",

@@ -37,7 +37,7 @@ func problems(t *testing.T, path string, keys ...[]byte) map[string]string {
 // deliver settles everything that is due, with receipts.
 func deliver(t *testing.T, s *Store) {
 	t.Helper()
-	claims, err := s.Claim(context.Background(), "t", time.Now(), 100, false)
+	claims, err := s.Claim(context.Background(), "t", time.Now(), 100, store.AllLanes)
 	if err != nil || len(claims) == 0 {
 		t.Fatal(len(claims), err)
 	}
