@@ -34,11 +34,10 @@
 //				if c.Token == "" {
 //					return nil, sdk.InvalidConfig("token", "must not be empty")
 //				}
-//				client, err := httpclient.New(c.BaseURL, 8)
+//				client, err := httpclient.New(httpclient.Options{BaseURL: c.BaseURL, Auth: httpclient.Bearer(c.Token), MaxInFlight: 8})
 //				if err != nil {
 //					return nil, sdk.InvalidConfig("base_url", "%v", err)
 //				}
-//				client.Header.Set("Authorization", "Bearer "+c.Token)
 //				return &target{client}, nil
 //			},
 //		}
@@ -52,7 +51,7 @@
 //			if err := r.Decode(&who); err != nil {
 //				return sdk.Rejected("INVALID_RECORD", "%v", err)
 //			}
-//			res, err := t.client.Do(ctx, "PATCH", "/people/"+url.PathEscape(who.Email), []byte(r.Fields), nil)
+//			res, err := t.client.Do(ctx, httpclient.Request{Method: "PATCH", Path: "/people/" + url.PathEscape(who.Email), Body: r.Fields})
 //			if err != nil {
 //				return sdk.FromError(err)
 //			}

@@ -39,11 +39,10 @@ func acme() sdk.Plugin {
 			if c.Token == "" {
 				return nil, sdk.InvalidConfig("token", "must not be empty")
 			}
-			client, err := httpclient.New(c.BaseURL, 8)
+			client, err := httpclient.New(httpclient.Options{BaseURL: c.BaseURL, Auth: httpclient.Bearer(c.Token), MaxInFlight: 8})
 			if err != nil {
 				return nil, sdk.InvalidConfig("base_url", "%v", err)
 			}
-			client.Header.Set("Authorization", "Bearer "+c.Token)
 			return &target{client}, nil
 		},
 	}
@@ -57,7 +56,7 @@ func (t *target) Deliver(ctx context.Context, records []sdk.Record) []sdk.Outcom
 		if err := r.Decode(&who); err != nil {
 			return sdk.Rejected("INVALID_RECORD", "%v", err)
 		}
-		res, err := t.client.Do(ctx, "PATCH", "/people/"+url.PathEscape(who.Email), []byte(r.Fields), nil)
+		res, err := t.client.Do(ctx, httpclient.Request{Method: "PATCH", Path: "/people/" + url.PathEscape(who.Email), Body: r.Fields})
 		if err != nil {
 			return sdk.FromError(err)
 		}

@@ -120,9 +120,27 @@ func FromResponse(status int, header http.Header) Outcome {
 	return o
 }
 
-// FromError reads a failed exchange: always Retry, since the vendor may or may not have acted. The
-// message keeps what failed and drops the address, which may hold a key or a person.
+// Err is the outcome as an error, for code that has one way to fail: FromError gives it back whole, from
+// under any wrapping. It is nil when nothing is left to do.
+func (o Outcome) Err() error {
+	if o.Kind.Done() {
+		return nil
+	}
+	return &outcomeError{o}
+}
+
+type outcomeError struct{ outcome Outcome }
+
+func (e *outcomeError) Error() string { return e.outcome.Code + ": " + e.outcome.Message }
+
+// FromError reads a failed exchange. An error made by Outcome.Err is that outcome; any other is Retry,
+// since the vendor may or may not have acted. The message keeps what failed and drops the address, which
+// may hold a key or a person.
 func FromError(err error) Outcome {
+	var known *outcomeError
+	if errors.As(err, &known) {
+		return known.outcome
+	}
 	var outer *url.Error
 	if errors.As(err, &outer) {
 		err = outer.Err

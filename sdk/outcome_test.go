@@ -143,3 +143,15 @@ func TestKinds(t *testing.T) {
 		t.Error("an outcome that nobody made is not Retry")
 	}
 }
+
+func TestOutcomeAsError(t *testing.T) {
+	for _, o := range []Outcome{Delivered("x"), Unchanged(), Accepted("x")} {
+		if err := o.Err(); err != nil {
+			t.Errorf("%v is the error %v", o.Kind, err)
+		}
+	}
+	o := Throttled(time.Minute, "SLOW", "slow down")
+	if got := FromError(fmt.Errorf("read list: %w", o.Err())); got != o {
+		t.Errorf("%+v came back as %+v", o, got)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"reflect"
 
+	"github.com/consentd/consentd/plugins/internal/subscriber"
 	"github.com/consentd/consentd/sdk"
 )
 
@@ -15,14 +16,14 @@ func (t *target) Deliver(ctx context.Context, records []sdk.Record) []sdk.Outcom
 }
 
 func (t *target) deliver(ctx context.Context, r sdk.Record) sdk.Outcome {
-	rec, refused := parse(r)
-	if refused != nil {
-		return *refused
+	rec, err := parse(r)
+	if err != nil {
+		return sdk.FromError(err)
 	}
-	held, failure := t.member(ctx, rec, rec.Tags.Present)
+	held, err := t.member(ctx, rec, rec.Tags.Present)
 	switch {
-	case failure != nil:
-		return *failure
+	case err != nil:
+		return sdk.FromError(err)
 	case held.known():
 		return t.update(ctx, rec, held)
 	default:
@@ -34,8 +35,8 @@ func (t *target) deliver(ctx context.Context, r sdk.Record) sdk.Outcome {
 func (t *target) introduce(ctx context.Context, rec record, nobody *member) sdk.Outcome {
 	optOut := rec.Status == unsubscribed
 	if rec.Status == "" || optOut && !t.create {
-		if missing := t.listMissing(ctx); missing != nil {
-			return *missing
+		if err := t.listMissing(ctx); err != nil {
+			return sdk.FromError(err)
 		}
 		if rec.Status == "" && !diff(rec, nobody).empty() {
 			return sdk.Rejected("NOT_A_MEMBER", "the audience does not know this person, and the record has no status to make a member with")
@@ -51,9 +52,9 @@ func (t *target) introduce(ctx context.Context, rec record, nobody *member) sdk.
 
 // update is for a member.
 func (t *target) update(ctx context.Context, rec record, held *member) sdk.Outcome {
-	status, refused := t.transition(rec.Status, held.Status)
-	if refused != nil {
-		return t.takeAway(ctx, rec, held, change{}, *refused)
+	status, err := t.transition(rec.Status, held.Status)
+	if err != nil {
+		return t.takeAway(ctx, rec, held, change{}, sdk.FromError(err))
 	}
 	c := diff(rec, held)
 	c.write.Status = status
@@ -85,7 +86,7 @@ func (t *target) takeAway(ctx context.Context, rec record, held *member, tried c
 
 // transition says which status to send, if any, so that a member of status held becomes what is
 // wanted. A refusal is the vendor's opt-out standing against a grant.
-func (t *target) transition(wanted, held string) (send string, refused *sdk.Outcome) {
+func (t *target) transition(wanted, held string) (send string, refused error) {
 	switch wanted {
 	case subscribed, pending:
 		switch held {
@@ -94,19 +95,18 @@ func (t *target) transition(wanted, held string) (send string, refused *sdk.Outc
 		case transactional:
 			return wanted, nil // a customer who never opted in, nor out
 		case pending:
-			if wanted == subscribed && t.resubscribe == resubscribeForce {
+			if wanted == subscribed && t.resubscribe == subscriber.Force {
 				return subscribed, nil
 			}
 			return "", nil
 		}
 		switch t.resubscribe {
-		case resubscribeConfirm:
+		case subscriber.Confirm:
 			return pending, nil
-		case resubscribeForce:
+		case subscriber.Force:
 			return wanted, nil
 		}
-		o := optedOut(held)
-		return "", &o
+		return "", optedOut(held).Err()
 	case unsubscribed:
 		if held == unsubscribed || held == cleaned {
 			return "", nil
@@ -123,19 +123,19 @@ func (t *target) apply(ctx context.Context, rec record, held *member, c change) 
 	}
 	now := held
 	if c.writes() || !held.known() {
-		written, failure := t.put(ctx, rec, held, c.write)
-		if failure != nil {
-			return *failure
+		written, err := t.put(ctx, rec, held, c.write)
+		if err != nil {
+			return sdk.FromError(err)
 		}
 		now = written
 	}
 	if len(c.tags) > 0 {
-		if failure := t.postTags(ctx, rec, c.tags); failure != nil {
-			return *failure
+		if err := t.postTags(ctx, rec, c.tags); err != nil {
+			return sdk.FromError(err)
 		}
 	}
-	if wrong := notApplied(rec, c.write, now); wrong != nil {
-		return *wrong
+	if err := notApplied(rec, c.write, now); err != nil {
+		return sdk.FromError(err)
 	}
 	return waiting(rec, now, sdk.Delivered(now.ContactID))
 }
@@ -150,7 +150,7 @@ func waiting(rec record, now *member, o sdk.Outcome) sdk.Outcome {
 
 // notApplied looks in the vendor's answer for what was written: a success does not mean that all of it
 // was taken, and the person may have left in the meantime.
-func notApplied(rec record, w write, now *member) *sdk.Outcome {
+func notApplied(rec record, w write, now *member) error {
 	var o sdk.Outcome
 	for tag := range w.MergeFields {
 		if _, known := now.mergeField(tag); !known && len(now.MergeFields) > 0 {
@@ -182,22 +182,22 @@ func notApplied(rec record, w write, now *member) *sdk.Outcome {
 	if o.Code == "" {
 		return nil
 	}
-	return &o
+	return o.Err()
 }
 
 // put writes a member. Whether somebody is in compliance state shows only when they are to be
 // subscribed; where people may be asked to confirm, they are asked then.
-func (t *target) put(ctx context.Context, rec record, held *member, w write) (*member, *sdk.Outcome) {
+func (t *target) put(ctx context.Context, rec record, held *member, w write) (*member, error) {
 	w.StatusIfNew = cmp.Or(rec.Status, unsubscribed)
 	path := t.list + rec.path()
 	if held.known() || rec.Status == unsubscribed {
 		// Required merge fields are for new subscribers. Nothing else is held back by them.
 		path += "?skip_merge_validation=true"
 	}
-	now, failure := t.putOnce(ctx, path, w)
+	now, err := t.putOnce(ctx, path, w)
 	subscribes := w.Status == subscribed || !held.known() && w.StatusIfNew == subscribed
-	if failure == nil || failure.Code != codeCompliance || t.resubscribe != resubscribeConfirm || !subscribes {
-		return now, failure
+	if err == nil || sdk.FromError(err).Code != codeCompliance || t.resubscribe != subscriber.Confirm || !subscribes {
+		return now, err
 	}
 	w.StatusIfNew = pending
 	if w.Status != "" {
@@ -206,28 +206,23 @@ func (t *target) put(ctx context.Context, rec record, held *member, w write) (*m
 	return t.putOnce(ctx, path, w)
 }
 
-func (t *target) putOnce(ctx context.Context, path string, w write) (*member, *sdk.Outcome) {
-	res, failed := t.call(ctx, http.MethodPut, path, w)
-	if res == nil {
-		return nil, &failed
+func (t *target) putOnce(ctx context.Context, path string, w write) (*member, error) {
+	res, err := t.call(ctx, http.MethodPut, path, w)
+	if err != nil {
+		return nil, err
 	}
 	if res.Status == http.StatusNotFound {
-		if missing := t.listMissing(ctx); missing != nil {
-			return nil, missing
+		if err := t.listMissing(ctx); err != nil {
+			return nil, err
 		}
 	}
 	return decodeMember(res)
 }
 
-func (t *target) postTags(ctx context.Context, rec record, tags []tagChange) *sdk.Outcome {
-	body := map[string]any{"tags": tags}
-	res, failed := t.call(ctx, http.MethodPost, t.list+rec.path()+"/tags", body)
-	switch {
-	case res == nil:
-		return &failed
-	case res.OK():
-		return nil
+func (t *target) postTags(ctx context.Context, rec record, tags []tagChange) error {
+	res, err := t.call(ctx, http.MethodPost, t.list+rec.path()+"/tags", map[string]any{"tags": tags})
+	if err != nil {
+		return err
 	}
-	o := classify(res)
-	return &o
+	return res.Err()
 }

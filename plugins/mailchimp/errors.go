@@ -34,17 +34,17 @@ type problem struct {
 	} `json:"errors"`
 }
 
-var (
-	fieldName  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_. ]{0,39}$`)
-	instanceID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-)
+var instanceID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// classify reads an answer that is not a success. A 404 is taken for a member who was there a moment
-// ago: whether the audience is there is another question, see listMissing.
-func classify(res *httpclient.Response) sdk.Outcome {
+// classify reads an answer. A 404 is taken for a member who was there a moment ago: whether the audience
+// is there is another question, see listMissing.
+func classify(res *httpclient.Response, o sdk.Outcome) sdk.Outcome {
+	if res.OK() {
+		return o
+	}
 	var p problem
 	told := res.Decode(&p) == nil && p.Title != ""
-	o := byStatus(res, told)
+	o = byStatus(res, o, told)
 	if told {
 		byTitle(&o, p)
 		if instanceID.MatchString(p.Instance) {
@@ -54,11 +54,13 @@ func classify(res *httpclient.Response) sdk.Outcome {
 	return o
 }
 
-func byStatus(res *httpclient.Response, told bool) sdk.Outcome {
-	o := res.Outcome()
+// unexpected is for a success whose body is something else.
+func unexpected() sdk.Outcome {
+	return sdk.Retry("UNEXPECTED_ANSWER", "the answer is not one of Mailchimp's; is base_url right?")
+}
+
+func byStatus(res *httpclient.Response, o sdk.Outcome, told bool) sdk.Outcome {
 	switch {
-	case res.OK():
-		o = sdk.Retry("UNEXPECTED_ANSWER", "the answer is not one of Mailchimp's; is base_url right?")
 	case res.Status >= 300 && res.Status < 400:
 		o = sdk.Unauthorized("REDIRECTED", "the API at base_url answers with a redirect (%d)", res.Status)
 	case res.Status == http.StatusUnauthorized:
@@ -126,16 +128,14 @@ func manySignups(o *sdk.Outcome) {
 
 // named lists the fields that Mailchimp complains of. Its messages are left out: they repeat values.
 func named(p problem) string {
-	var names []string
-	for _, e := range p.Errors {
-		if fieldName.MatchString(e.Field) && len(names) < 10 {
-			names = append(names, e.Field)
-		}
+	names := make([]string, len(p.Errors))
+	for i, e := range p.Errors {
+		names[i] = e.Field
 	}
-	if len(names) == 0 {
-		return ""
+	if list := httpclient.Words(names); list != "" {
+		return ": " + list
 	}
-	return ": " + strings.Join(names, ", ")
+	return ""
 }
 
 // optedOut is the refusal to bring back somebody whom Mailchimp holds as gone. A status that is not

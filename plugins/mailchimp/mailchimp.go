@@ -9,26 +9,18 @@ package mailchimp
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
 	"regexp"
-	"strings"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/consentd/consentd/plugins/internal/subscriber"
 	"github.com/consentd/consentd/sdk"
 	"github.com/consentd/consentd/sdk/httpclient"
 )
 
 // maxConnections is how many calls Mailchimp takes at once; the eleventh is answered with 429.
 const maxConnections = 10
-
-// What becomes of a grant to somebody whom Mailchimp holds as opted out.
-const (
-	resubscribeNever   = "never"
-	resubscribeConfirm = "confirm"
-	resubscribeForce   = "force"
-)
 
 // Plugin is the target type "mailchimp".
 func Plugin() sdk.Plugin {
@@ -54,12 +46,9 @@ type config struct {
 }
 
 type target struct {
-	client *httpclient.Client
-	// slots bounds the calls at once. The client's bound on connections does not: over HTTP/2 one
-	// connection carries many calls.
-	slots       chan struct{}
+	client      *httpclient.Client
 	list        string // path of the audience: "/lists/a1b2c3d4e5"
-	resubscribe string
+	resubscribe subscriber.Resubscribe
 	create      bool
 }
 
@@ -75,10 +64,14 @@ func newTarget(_ context.Context, cfg sdk.Config, _ hclog.Logger) (sdk.Target, e
 		return nil, sdk.InvalidConfig("", "%v", err)
 	}
 	var wrong []error
-	var base *httpclient.Client
 	center := dataCenter.FindStringSubmatch(c.APIKey)
+	auth := httpclient.Basic("consentd", c.APIKey) // any user name will do
+	if center == nil {
+		auth = httpclient.Bearer(c.APIKey) // an OAuth 2 access token has no data centre in it
+	}
+	var client *httpclient.Client
 	switch {
-	case c.APIKey == "" || strings.ContainsFunc(c.APIKey, notPrintable):
+	case !httpclient.Printable(c.APIKey):
 		wrong = append(wrong, sdk.InvalidConfig("api_key", "must be an API key, without spaces or line ends"))
 	case c.BaseURL == "" && center == nil:
 		wrong = append(wrong, sdk.InvalidConfig("api_key",
@@ -87,44 +80,26 @@ func newTarget(_ context.Context, cfg sdk.Config, _ hclog.Logger) (sdk.Target, e
 		if c.BaseURL == "" {
 			c.BaseURL = "https://" + center[1] + ".api.mailchimp.com/3.0"
 		}
-		client, err := httpclient.New(c.BaseURL, maxConnections)
+		var err error
+		client, err = httpclient.New(httpclient.Options{BaseURL: c.BaseURL, Auth: auth, MaxInFlight: maxConnections, Classify: classify})
 		if err != nil {
 			wrong = append(wrong, sdk.InvalidConfig("base_url", "%v", err))
 		}
-		base = client
 	}
 	if !listID.MatchString(c.ListID) {
 		wrong = append(wrong, sdk.InvalidConfig("list_id", "must be the audience id: letters and digits, such as a1b2c3d4e5"))
 	}
-	switch c.Resubscribe {
-	case "":
-		c.Resubscribe = resubscribeNever
-	case resubscribeNever, resubscribeConfirm, resubscribeForce:
-	default:
-		wrong = append(wrong, sdk.InvalidConfig("resubscribe", "must be never, confirm or force"))
-	}
-	if len(wrong) > 0 {
-		return nil, errors.Join(wrong...)
-	}
-	base.Authorize = func(_ context.Context, req *http.Request) error {
-		if center == nil {
-			// An OAuth 2 access token has no data centre in it.
-			req.Header.Set("Authorization", "Bearer "+c.APIKey)
-		} else {
-			req.SetBasicAuth("consentd", c.APIKey) // any user name will do
-		}
-		return nil
+	resubscribe, err := policies.Parse(c.Resubscribe)
+	if err := errors.Join(append(wrong, err)...); err != nil {
+		return nil, err
 	}
 	return &target{
-		client:      base,
-		slots:       make(chan struct{}, maxConnections),
+		client:      client,
 		list:        "/lists/" + url.PathEscape(c.ListID),
-		resubscribe: c.Resubscribe,
+		resubscribe: resubscribe,
 		create:      c.Create,
 	}, nil
 }
-
-func notPrintable(r rune) bool { return r <= ' ' || r > '~' }
 
 // Close frees the connections.
 func (t *target) Close() error {
@@ -132,17 +107,7 @@ func (t *target) Close() error {
 	return nil
 }
 
-// call makes one exchange. A nil response comes with the outcome of its failure.
-func (t *target) call(ctx context.Context, method, path string, body any) (*httpclient.Response, sdk.Outcome) {
-	select {
-	case t.slots <- struct{}{}:
-		defer func() { <-t.slots }()
-	case <-ctx.Done():
-		return nil, sdk.FromError(ctx.Err())
-	}
-	res, err := t.client.Do(ctx, method, path, body, nil)
-	if err != nil {
-		return nil, sdk.FromError(err)
-	}
-	return res, sdk.Outcome{}
+// call makes one exchange. The error is fit for sdk.FromError.
+func (t *target) call(ctx context.Context, method, path string, body any) (*httpclient.Response, error) {
+	return t.client.Do(ctx, httpclient.Request{Method: method, Path: path, Body: body})
 }

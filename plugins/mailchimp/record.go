@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"strings"
 
+	"github.com/consentd/consentd/plugins/internal/subscriber"
 	"github.com/consentd/consentd/sdk"
 )
 
@@ -33,25 +34,21 @@ type record struct {
 // flags are yes, no or, for a null, nil: no.
 type flags map[string]*bool
 
-func parse(r sdk.Record) (record, *sdk.Outcome) {
+// parse checks a record. The error is fit for sdk.FromError, as all in this package are.
+func parse(r sdk.Record) (record, error) {
 	var rec record
-	refuse := func(code, format string, args ...any) (record, *sdk.Outcome) {
-		o := sdk.Rejected(code, format, args...)
-		return record{}, &o
-	}
 	if err := r.Decode(&rec); err != nil {
-		return refuse("INVALID_RECORD", "%v", err)
+		return record{}, sdk.Rejected("INVALID_RECORD", "%v", err).Err()
 	}
 	// An address with a stray space has another hash: Mailchimp would not know it, and a withdrawal
 	// would look as though there was nothing to do.
-	name, domain, found := strings.Cut(rec.Email, "@")
-	if !found || name == "" || domain == "" || strings.ContainsAny(rec.Email, " \t\r\n") {
-		return refuse(codeInvalidEmail, "the record's email is not an e-mail address")
+	if !subscriber.IsEmail(rec.Email) {
+		return record{}, sdk.Rejected(codeInvalidEmail, "the record's email is not an e-mail address").Err()
 	}
 	switch rec.Status {
 	case "", subscribed, unsubscribed, pending:
 	default:
-		return refuse("INVALID_STATUS", "status must be subscribed, unsubscribed or pending")
+		return record{}, sdk.Rejected("INVALID_STATUS", "status must be subscribed, unsubscribed or pending").Err()
 	}
 	return rec, nil
 }

@@ -1,6 +1,9 @@
 package mailchimp
 
-import "github.com/consentd/consentd/sdk"
+import (
+	"github.com/consentd/consentd/plugins/internal/subscriber"
+	"github.com/consentd/consentd/sdk"
+)
 
 const pluginDoc = `Keeps the members of one Mailchimp audience: their subscription, groups (interests), tags, marketing
 permissions, merge fields and language. A member is known by the e-mail address, in whatever case it is
@@ -43,6 +46,9 @@ for fake, and groups, permissions or merge fields that the audience lacks, rejec
 address that signed up to many audiences lately is tried again after six hours. The receipt's reference is
 Mailchimp's contact id.`
 
+// policies are what resubscribe may say.
+var policies = subscriber.Policies{subscriber.Never, subscriber.Confirm, subscriber.Force}
+
 func configSchema() sdk.Schema {
 	return sdk.Schema{Attributes: map[string]sdk.Attribute{
 		"api_key": {
@@ -57,10 +63,8 @@ func configSchema() sdk.Schema {
 			Type: "string", Default: `"https://{dc}.api.mailchimp.com/3.0"`,
 			Doc: "Where the API is. `{dc}` is the data centre at the end of the key.",
 		},
-		"resubscribe": {
-			Type: "string", Enum: []string{resubscribeNever, resubscribeConfirm, resubscribeForce}, Default: `"never"`,
-			Doc: "What a grant does to somebody whom Mailchimp holds as unsubscribed, cleaned or archived. `never` rejects it. `confirm` makes the member pending, and Mailchimp mails a request to confirm. `force` subscribes; Mailchimp refuses that for people who unsubscribed by themselves or whose mail bounced.",
-		},
+		"resubscribe": policies.Attribute(
+			"What a grant does to somebody whom Mailchimp holds as unsubscribed, cleaned or archived. `never` rejects it. `confirm` makes the member pending, and Mailchimp mails a request to confirm. `force` subscribes; Mailchimp refuses that for people who unsubscribed by themselves or whose mail bounced."),
 		"create": {
 			Type: "bool", Default: "false",
 			Doc: "Whether somebody who opts out, and whom the audience does not know, becomes an unsubscribed member. Mailchimp bills unsubscribed members.",

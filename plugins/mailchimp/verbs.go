@@ -11,67 +11,68 @@ import (
 
 // Check reads the audience.
 func (t *target) Check(ctx context.Context) sdk.Outcome {
-	res, failed := t.call(ctx, http.MethodGet, t.list+"?fields=id", nil)
+	res, err := t.call(ctx, http.MethodGet, t.list+"?fields=id", nil)
 	switch {
-	case res == nil:
-		return failed
+	case err != nil:
+		return sdk.FromError(err)
 	case res.Status == http.StatusNotFound:
 		return sdk.Unauthorized(codeListNotFound, "the account has no audience with this list_id")
 	case !res.OK():
-		return classify(res)
+		return res.Outcome()
 	}
 	var list struct {
 		ID string `json:"id"`
 	}
 	if res.Decode(&list) != nil || list.ID == "" {
-		return classify(res)
+		return unexpected()
 	}
 	return sdk.Delivered("")
 }
 
 // decodeMember reads a member out of an answer, or what else it means.
-func decodeMember(res *httpclient.Response) (*member, *sdk.Outcome) {
-	var m member
-	if res.OK() && res.Decode(&m) == nil && m.known() {
-		return &m, nil
+func decodeMember(res *httpclient.Response) (*member, error) {
+	if err := res.Err(); err != nil {
+		return nil, err
 	}
-	o := classify(res)
-	return nil, &o
+	var m member
+	if res.Decode(&m) != nil || !m.known() {
+		return nil, unexpected().Err()
+	}
+	return &m, nil
 }
 
 // listMissing is asked after a 404 for a member, which says the same when there is no such audience.
 // Nil means that the audience is there, so it is the member who is not.
-func (t *target) listMissing(ctx context.Context) *sdk.Outcome {
-	if o := t.Check(ctx); !o.Kind.Done() {
-		return &o
-	}
-	return nil
+func (t *target) listMissing(ctx context.Context) error {
+	return t.Check(ctx).Err()
 }
 
 // member reads what Mailchimp holds; somebody whom it does not find is the zero member. The answer to
 // the member's own address has at most 50 tags, so with allTags the others are read too.
-func (t *target) member(ctx context.Context, rec record, allTags bool) (*member, *sdk.Outcome) {
-	res, failed := t.call(ctx, http.MethodGet, t.list+rec.path()+"?fields="+memberFields, nil)
+func (t *target) member(ctx context.Context, rec record, allTags bool) (*member, error) {
+	res, err := t.call(ctx, http.MethodGet, t.list+rec.path()+"?fields="+memberFields, nil)
 	switch {
-	case res == nil:
-		return nil, &failed
+	case err != nil:
+		return nil, err
 	case res.Status == http.StatusNotFound:
 		return &member{}, nil
 	}
-	m, failure := decodeMember(res)
-	if failure != nil || !allTags || m.TagsCount <= len(m.Tags) {
-		return m, failure
+	m, err := decodeMember(res)
+	if err != nil || !allTags || m.TagsCount <= len(m.Tags) {
+		return m, err
 	}
-	res, failed = t.call(ctx, http.MethodGet, t.list+rec.path()+"/tags?count=1000", nil)
-	if res == nil {
-		return nil, &failed
+	res, err = t.call(ctx, http.MethodGet, t.list+rec.path()+"/tags?count=1000", nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := res.Err(); err != nil {
+		return nil, err
 	}
 	var all struct {
 		Tags []tag `json:"tags"`
 	}
-	if !res.OK() || res.Decode(&all) != nil {
-		o := classify(res)
-		return nil, &o
+	if res.Decode(&all) != nil {
+		return nil, unexpected().Err()
 	}
 	m.Tags = all.Tags
 	return m, nil
@@ -89,19 +90,16 @@ func (t *target) Read(ctx context.Context, records []sdk.Record) []sdk.Reading {
 }
 
 func (t *target) read(ctx context.Context, r sdk.Record) sdk.Reading {
-	rec, refused := parse(r)
-	if refused != nil {
-		return sdk.Reading{Outcome: *refused}
+	rec, err := parse(r)
+	if err != nil {
+		return sdk.Reading{Outcome: sdk.FromError(err)}
 	}
-	m, failure := t.member(ctx, rec, true)
-	if failure != nil {
-		return sdk.Reading{Outcome: *failure}
+	m, err := t.member(ctx, rec, true)
+	if err != nil {
+		return sdk.Reading{Outcome: sdk.FromError(err)}
 	}
 	if !m.known() {
-		if missing := t.listMissing(ctx); missing != nil {
-			return sdk.Reading{Outcome: *missing}
-		}
-		return sdk.Reading{Outcome: sdk.Delivered("")}
+		return sdk.Reading{Outcome: t.Check(ctx)} // whether it is the audience that is not there
 	}
 	status := m.Status
 	if status != subscribed && status != pending {
@@ -125,22 +123,17 @@ func (t *target) read(ctx context.Context, r sdk.Record) sdk.Reading {
 // Erase deletes members for good. Mailchimp refuses their addresses from then on.
 func (t *target) Erase(ctx context.Context, records []sdk.Record) []sdk.Outcome {
 	return sdk.Each(ctx, records, maxConnections, func(ctx context.Context, r sdk.Record) sdk.Outcome {
-		rec, refused := parse(r)
-		if refused != nil {
-			return *refused
+		rec, err := parse(r)
+		if err != nil {
+			return sdk.FromError(err)
 		}
-		res, failed := t.call(ctx, http.MethodPost, t.list+rec.path()+"/actions/delete-permanent", nil)
+		res, err := t.call(ctx, http.MethodPost, t.list+rec.path()+"/actions/delete-permanent", nil)
 		switch {
-		case res == nil:
-			return failed
-		case res.OK():
-			return sdk.Delivered("")
+		case err != nil:
+			return sdk.FromError(err)
 		case res.Status == http.StatusNotFound:
-			if missing := t.listMissing(ctx); missing != nil {
-				return *missing
-			}
-			return sdk.Delivered("")
+			return t.Check(ctx)
 		}
-		return classify(res)
+		return res.Outcome()
 	})
 }

@@ -1,7 +1,7 @@
 package salesforce
 
 import (
-	"fmt"
+	"cmp"
 	"net/http"
 	"regexp"
 	"strings"
@@ -26,31 +26,20 @@ func (e apiError) code() string {
 	return e.ErrorCode
 }
 
-var (
-	identifier = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.]{0,119}$`)
-	noColumn   = regexp.MustCompile(`No such column '([A-Za-z][A-Za-z0-9_.]{0,119})'`)
-)
+var noColumn = regexp.MustCompile(`No such column '([A-Za-z][A-Za-z0-9_.]{0,119})'`)
 
 // outcome reads one error. Salesforce's own message often repeats what was sent, so of it only field
 // names are passed on.
 func (e apiError) outcome() sdk.Outcome {
-	code := e.code()
-	if !identifier.MatchString(code) {
-		code = "UNKNOWN_ERROR"
-	}
 	kind, text := e.meaning()
-	fields := make([]string, 0, len(e.Fields)+1)
-	for _, f := range e.Fields {
-		if identifier.MatchString(f) {
-			fields = append(fields, f)
-		}
+	names := httpclient.Words(e.Fields)
+	if m := noColumn.FindStringSubmatch(e.Message); m != nil && names == "" {
+		names = m[1]
 	}
-	if m := noColumn.FindStringSubmatch(e.Message); m != nil && len(fields) == 0 {
-		fields = append(fields, m[1])
+	if names != "" {
+		text += " (fields: " + names + ")"
 	}
-	if len(fields) > 0 {
-		text += " (fields: " + strings.Join(fields, ", ") + ")"
-	}
+	code := cmp.Or(httpclient.Word(e.code()), "UNKNOWN_ERROR")
 	return sdk.Outcome{Kind: kind, Code: code, Message: text}
 }
 
@@ -127,17 +116,19 @@ func worst(errs []apiError) sdk.Outcome {
 	return o
 }
 
-// refused reads an answer to a whole call that is not a success. Such an answer is a list of errors;
-// anything else did not come from the API, or from one that is not well.
-func refused(res *httpclient.Response) sdk.Outcome {
-	byStatus := res.Outcome()
+// classify reads an answer to a whole call. That of a failure is a list of errors; anything else did not
+// come from the API, or from one that is not well.
+func classify(res *httpclient.Response, byStatus sdk.Outcome) sdk.Outcome {
+	if res.OK() {
+		return byStatus
+	}
 	aboutBody := res.Status == http.StatusBadRequest || res.Status == http.StatusRequestEntityTooLarge
 	var errs []apiError
 	if res.Decode(&errs) != nil || len(errs) == 0 || errs[0].code() == "" {
 		switch {
 		case res.Status == http.StatusMultipleChoices: // the body is a list of addresses
 			return sdk.Rejected("DUPLICATE_EXTERNAL_ID", "several Salesforce records have this external id")
-		case res.OK() || aboutBody:
+		case aboutBody:
 			return sdk.Retry(byStatus.Code, "the answer, with status %d, is not one of the Salesforce API", res.Status)
 		case byStatus.Kind == sdk.KindRejected:
 			byStatus.Kind = sdk.KindUnauthorized // a wrong URL, method or version: no record is to blame
@@ -156,26 +147,13 @@ func refused(res *httpclient.Response) sdk.Outcome {
 	return o
 }
 
-// signInFailure reads an error of the token endpoint (RFC 6749, 5.2, with codes of Salesforce's own).
-// Apart from those that pass by themselves, all are for a person to mend.
-func signInFailure(res *httpclient.Response) error {
-	o := res.Outcome()
-	if o.Kind == sdk.KindThrottled || res.Status >= 500 || res.Status == http.StatusRequestTimeout {
-		return &failure{o}
-	}
-	var answer struct {
-		Error       string `json:"error"`
-		Description string `json:"error_description"`
-	}
-	if res.Decode(&answer) != nil || !identifier.MatchString(answer.Error) {
-		return &failure{sdk.Unauthorized(o.Code, "login_url answered %d and is not a Salesforce token endpoint", res.Status)}
-	}
-	text := fmt.Sprintf("Salesforce refused to sign in: %.200s", sdk.Redact(answer.Description, nil))
+// classifySignIn knows the codes of the token endpoint that are Salesforce's own and pass by themselves.
+func classifySignIn(_ *httpclient.Response, o sdk.Outcome) sdk.Outcome {
 	switch {
-	case answer.Error == "rate_limit_exceeded", strings.Contains(answer.Description, "rate exceeded"):
-		return &failure{sdk.Throttled(o.RetryAfter, answer.Error, "%s", text)}
-	case answer.Error == "server_error", answer.Error == "temporarily_unavailable", answer.Error == "unknown_error":
-		return &failure{sdk.Retry(answer.Error, "%s", text)}
+	case o.Code == "rate_limit_exceeded", strings.Contains(o.Message, "rate exceeded"):
+		o.Kind = sdk.KindThrottled
+	case o.Code == "unknown_error":
+		o.Kind = sdk.KindRetry
 	}
-	return &failure{sdk.Unauthorized(answer.Error, "%s", text)}
+	return o
 }

@@ -23,41 +23,45 @@ const maxExternalID = 255
 
 var apiName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
 
-// readRecord decodes r and checks who it is about. When ok is false, the outcome is the answer for it.
-func readRecord(r sdk.Record) (rec record, o sdk.Outcome, ok bool) {
+// readRecord decodes r and checks who it is about. The error is fit for sdk.FromError, as all in this
+// package are.
+func readRecord(r sdk.Record) (record, error) {
+	var rec record
 	if err := r.Decode(&rec); err != nil {
-		return rec, sdk.Rejected("INVALID_RECORD", "%v", err), false
+		return rec, sdk.Rejected("INVALID_RECORD", "%v", err).Err()
 	}
 	id := rec.ExternalID
 	switch {
 	case !apiName.MatchString(rec.Object):
-		o = sdk.Rejected("INVALID_OBJECT", "object must be the API name of one object")
+		return rec, sdk.Rejected("INVALID_OBJECT", "object must be the API name of one object").Err()
 	case strings.EqualFold(rec.ExternalIDField, "Id"):
-		o = sdk.Rejected("INVALID_EXTERNAL_ID_FIELD", "external_id_field cannot be Id: Salesforce upserts by an external id field only")
+		return rec, sdk.Rejected("INVALID_EXTERNAL_ID_FIELD", "external_id_field cannot be Id: Salesforce upserts by an external id field only").Err()
 	case !apiName.MatchString(rec.ExternalIDField):
-		o = sdk.Rejected("INVALID_EXTERNAL_ID_FIELD", "external_id_field must be the API name of one field")
+		return rec, sdk.Rejected("INVALID_EXTERNAL_ID_FIELD", "external_id_field must be the API name of one field").Err()
 	case id == "" || len(id) > maxExternalID || strings.TrimSpace(id) != id || strings.ContainsFunc(id, unicode.IsControl):
-		o = sdk.Rejected("INVALID_EXTERNAL_ID", "external_id must be 1 to %d bytes, without surrounding space and control characters", maxExternalID)
-	default:
-		return rec, o, true
+		return rec, sdk.Rejected("INVALID_EXTERNAL_ID", "external_id must be 1 to %d bytes, without surrounding space and control characters", maxExternalID).Err()
 	}
-	return rec, o, false
+	return rec, nil
 }
 
-// checkFields refuses names that Salesforce reads as something else than a field to set. It compares
-// names without regard to case.
-func (r record) checkFields() (o sdk.Outcome, ok bool) {
-	for name := range r.Fields {
+// readWhole also refuses names of fields that Salesforce reads as something else than a field to set. It
+// compares names without regard to case.
+func readWhole(r sdk.Record) (record, error) {
+	rec, err := readRecord(r)
+	if err != nil {
+		return rec, err
+	}
+	for name := range rec.Fields {
 		switch {
 		case strings.EqualFold(name, "Id"):
-			return sdk.Rejected("ID_IN_FIELDS", "fields must not hold Id: the record is found by its external id"), false
-		case strings.EqualFold(name, r.ExternalIDField):
-			return sdk.Rejected("EXTERNAL_ID_IN_FIELDS", "fields must not repeat the external id field %s", r.ExternalIDField), false
+			return rec, sdk.Rejected("ID_IN_FIELDS", "fields must not hold Id: the record is found by its external id").Err()
+		case strings.EqualFold(name, rec.ExternalIDField):
+			return rec, sdk.Rejected("EXTERNAL_ID_IN_FIELDS", "fields must not repeat the external id field %s", rec.ExternalIDField).Err()
 		case strings.EqualFold(name, "attributes"):
-			return sdk.Rejected("ATTRIBUTES_IN_FIELDS", "fields must not hold attributes: the plugin writes them"), false
+			return rec, sdk.Rejected("ATTRIBUTES_IN_FIELDS", "fields must not hold attributes: the plugin writes them").Err()
 		}
 	}
-	return o, true
+	return rec, nil
 }
 
 // row is the record as a collections call takes it.

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/consentd/consentd/sdk"
+	"github.com/consentd/consentd/sdk/httpclient"
 )
 
 const (
@@ -123,20 +124,41 @@ func newTarget(_ context.Context, cfg sdk.Config, log hclog.Logger) (sdk.Target,
 	if err != nil {
 		return nil, err
 	}
-	session, err := newSession(s, log)
+	client, err := httpclient.New(httpclient.Options{
+		Auth: httpclient.SignIn(httpclient.OAuth2{
+			TokenURL: s.login.String() + "/services/oauth2/token",
+			Grant:    s.grant,
+			Instance: "instance_url",
+			Classify: classifySignIn,
+		}),
+		MaxInFlight: maxInFlight,
+		Classify:    classify,
+		Log:         log,
+	})
 	if err != nil {
 		return nil, sdk.InvalidConfig("login_url", "%v", err)
 	}
-	return &target{session: session, root: "/services/data/" + s.version}, nil
+	return &target{client: client, root: "/services/data/" + s.version, log: log}, nil
 }
 
 // target is one Salesforce org. It implements all of the optional verbs.
 type target struct {
-	session *session
-	root    string // path of the REST API in the configured version
+	client *httpclient.Client
+	root   string // path of the REST API in the configured version
+	usage  usage
+	log    hclog.Logger
+}
+
+// call makes one exchange with the REST API, at a path below its root.
+func (t *target) call(ctx context.Context, method, path string, body any) (*httpclient.Response, error) {
+	res, err := t.client.Do(ctx, httpclient.Request{Method: method, Path: t.root + path, Body: body})
+	if err == nil {
+		t.usage.watch(res.Header, t.log)
+	}
+	return res, err
 }
 
 func (t *target) Close() error {
-	t.session.close()
+	t.client.Close()
 	return nil
 }

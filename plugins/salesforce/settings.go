@@ -1,9 +1,9 @@
 package salesforce
 
 import (
+	"cmp"
 	"crypto/rsa"
 	"errors"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -12,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/consentd/consentd/sdk"
+	"github.com/consentd/consentd/sdk/httpclient"
 )
 
 const (
@@ -23,7 +24,7 @@ const (
 type settings struct {
 	login   *url.URL
 	version string
-	credentials
+	grant   httpclient.Grant
 }
 
 var versionForm = regexp.MustCompile(`^v([0-9]{2,3})\.0$`)
@@ -42,23 +43,16 @@ func readSettings(cfg sdk.Config) (settings, error) {
 	if err := cfg.Decode(&in); err != nil {
 		return settings{}, sdk.InvalidConfig("", "%v", err)
 	}
-	if in.LoginURL == "" {
-		in.LoginURL = productionLogin
-	}
-	if in.APIVersion == "" {
-		in.APIVersion = defaultVersion
-	}
+	in.LoginURL = cmp.Or(in.LoginURL, productionLogin)
+	in.APIVersion = cmp.Or(in.APIVersion, defaultVersion)
 
 	var problems []error
 	report := func(path, format string, args ...any) {
 		problems = append(problems, sdk.InvalidConfig(path, format, args...))
 	}
-	s := settings{version: in.APIVersion, credentials: credentials{
-		clientID: in.ClientID, clientSecret: in.ClientSecret, username: in.Username,
-		audience: in.Audience, refreshToken: in.RefreshToken,
-	}}
+	s := settings{version: in.APIVersion}
 
-	login, err := endpoint(in.LoginURL, true)
+	login, err := httpclient.Endpoint(in.LoginURL)
 	if err != nil {
 		report("login_url", "%v", err)
 	} else {
@@ -83,14 +77,15 @@ func readSettings(cfg sdk.Config) (settings, error) {
 	case jwtFlow && in.PrivateKey == "":
 		report("private_key", "is missing: the JWT bearer flow needs it beside username")
 	case jwtFlow:
-		if s.privateKey, err = parseKey(in.PrivateKey); err != nil {
+		key, err := parseKey(in.PrivateKey)
+		if err != nil {
 			report("private_key", "%v", err)
 		}
-		if s.audience == "" && login != nil {
-			s.audience = defaultAudience(login)
-		}
+		s.grant = httpclient.JWTBearer(in.ClientID, in.Username, cmp.Or(in.Audience, defaultAudience(login)), key)
 	case in.RefreshToken != "":
+		s.grant = httpclient.RefreshToken(in.ClientID, in.ClientSecret, in.RefreshToken)
 	case in.ClientSecret != "":
+		s.grant = httpclient.ClientCredentials(in.ClientID, in.ClientSecret, "")
 		if host := loginHost(login); host == "login.salesforce.com" || host == "test.salesforce.com" {
 			report("login_url", "must be your My Domain URL (https://acme.my.salesforce.com): %s does not serve the client credentials flow", host)
 		}
@@ -127,22 +122,4 @@ func loginHost(u *url.URL) string {
 		return ""
 	}
 	return strings.ToLower(u.Hostname())
-}
-
-// endpoint reads a URL that credentials are sent to: https, or http to this machine when loopback
-// says so.
-func endpoint(raw string, loopback bool) (*url.URL, error) {
-	u, err := url.Parse(strings.TrimRight(raw, "/"))
-	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return nil, errors.New("must be a plain URL such as https://acme.my.salesforce.com")
-	case u.Scheme == "https", u.Scheme == "http" && loopback && isLoopback(u):
-		return u, nil
-	}
-	return nil, errors.New("must begin with https://: credentials are sent there")
-}
-
-func isLoopback(u *url.URL) bool {
-	addr, err := netip.ParseAddr(u.Hostname())
-	return err == nil && addr.IsLoopback() || u.Hostname() == "localhost"
 }

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/consentd/consentd/sdk"
@@ -76,7 +78,7 @@ func TestSeveralMistakesAtOnce(t *testing.T) {
 }
 
 func TestAudience(t *testing.T) {
-	_, key := testKey()
+	private, key := testKey()
 	for _, test := range []struct{ login, audience, want string }{
 		{"", "", "https://login.salesforce.com"},
 		{"https://login.salesforce.com", "", "https://login.salesforce.com"},
@@ -92,8 +94,17 @@ func TestAudience(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.audience != test.want {
-			t.Errorf("login %q, audience %q: got %q, want %q", test.login, test.audience, s.audience, test.want)
+		form, err := s.grant(time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var claims struct {
+			jwt.RegisteredClaims
+			Audience string `json:"aud"`
+		}
+		_, err = jwt.ParseWithClaims(form.Get("assertion"), &claims, func(*jwt.Token) (any, error) { return &private.PublicKey, nil })
+		if err != nil || claims.Audience != test.want {
+			t.Errorf("login %q, audience %q: got %q (%v), want %q", test.login, test.audience, claims.Audience, err, test.want)
 		}
 	}
 }

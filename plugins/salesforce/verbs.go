@@ -19,14 +19,11 @@ var recordID = regexp.MustCompile(`^[A-Za-z0-9]{15}([A-Za-z0-9]{3})?$`)
 // Check signs in and lists the resources of the API version. The list needs no permission beyond the
 // use of the API, unlike the org's limits.
 func (t *target) Check(ctx context.Context) sdk.Outcome {
-	res, err := t.session.call(ctx, http.MethodGet, t.root+"/", nil)
-	switch {
-	case err != nil:
-		return outcomeOf(err)
-	case !res.OK():
-		return refused(res)
+	res, err := t.call(ctx, http.MethodGet, "/", nil)
+	if err != nil {
+		return sdk.FromError(err)
 	}
-	return sdk.Delivered("")
+	return res.Outcome()
 }
 
 // Read asks for one record at a time: Salesforce has no collections call to read by external id.
@@ -45,24 +42,27 @@ func (t *target) Read(ctx context.Context, records []sdk.Record) []sdk.Reading {
 }
 
 func (t *target) read(ctx context.Context, r sdk.Record) sdk.Reading {
-	rec, o, ok := readRecord(r)
-	if !ok {
-		return sdk.Reading{Outcome: o}
+	rec, err := readRecord(r)
+	if err != nil {
+		return sdk.Reading{Outcome: sdk.FromError(err)}
 	}
-	res, found, o := t.single(ctx, http.MethodGet, rec)
-	if o.Kind != sdk.KindDelivered || !found {
-		return sdk.Reading{Outcome: o}
+	res, err := t.single(ctx, http.MethodGet, rec)
+	if err != nil {
+		return sdk.Reading{Outcome: sdk.FromError(err)}
+	}
+	if res == nil {
+		return sdk.Reading{Outcome: sdk.Delivered("")}
 	}
 	var fields map[string]any
 	if err := res.Decode(&fields); err != nil {
-		return sdk.Reading{Outcome: sdk.Retry("UNREADABLE_ANSWER", "%v", err)}
+		return sdk.Reading{Outcome: sdk.FromError(err)}
 	}
 	for name := range fields {
 		if name == "Id" || name == "attributes" || strings.EqualFold(name, rec.ExternalIDField) {
 			delete(fields, name)
 		}
 	}
-	return sdk.Reading{Outcome: o, Found: true, Fields: map[string]any{
+	return sdk.Reading{Outcome: sdk.Delivered(""), Found: true, Fields: map[string]any{
 		"object":            rec.Object,
 		"external_id_field": rec.ExternalIDField,
 		"external_id":       rec.ExternalID,
@@ -73,51 +73,49 @@ func (t *target) read(ctx context.Context, r sdk.Record) sdk.Reading {
 // Erase deletes the records.
 func (t *target) Erase(ctx context.Context, records []sdk.Record) []sdk.Outcome {
 	return sdk.Each(ctx, records, maxInFlight, func(ctx context.Context, r sdk.Record) sdk.Outcome {
-		rec, o, ok := readRecord(r)
-		if !ok {
-			return o
+		rec, err := readRecord(r)
+		if err != nil {
+			return sdk.FromError(err)
 		}
-		_, _, o = t.single(ctx, http.MethodDelete, rec)
-		return o
+		if _, err := t.single(ctx, http.MethodDelete, rec); err != nil {
+			return sdk.FromError(err)
+		}
+		return sdk.Delivered("")
 	})
 }
 
-// single makes a call to one record by its external id. Delivered and not found means that Salesforce
+// single makes a call to one record by its external id. The answer is a success, or nil when Salesforce
 // holds no such record.
 //
 // A 404 alone does not prove that. An object or a field that does not exist, or that the user may not
 // see, is a 404 too, and so is an external id that ends like a file name (Salesforce documents it for
 // addresses in the domain .inc). So a query has the last word.
-func (t *target) single(ctx context.Context, method string, rec record) (res *httpclient.Response, found bool, o sdk.Outcome) {
-	res, err := t.session.call(ctx, method, t.root+rec.path(), nil)
+func (t *target) single(ctx context.Context, method string, rec record) (*httpclient.Response, error) {
+	res, err := t.call(ctx, method, rec.path(), nil)
 	if err == nil && res.Status == http.StatusNotFound {
-		var id string
-		id, o = t.lookup(ctx, rec)
-		if id == "" {
-			return nil, false, o
+		id, failed := t.lookup(ctx, rec)
+		if failed != nil || id == "" {
+			return nil, failed
 		}
-		res, err = t.session.call(ctx, method, t.root+"/sobjects/"+rec.Object+"/"+id, nil)
+		res, err = t.call(ctx, method, "/sobjects/"+rec.Object+"/"+id, nil)
 		if err == nil && res.Status == http.StatusNotFound {
-			return nil, false, sdk.Delivered("") // gone in the meantime
+			return nil, nil // gone in the meantime
 		}
 	}
-	switch {
-	case err != nil:
-		return nil, false, outcomeOf(err)
-	case !res.OK():
-		return nil, false, refused(res)
+	if err != nil {
+		return nil, err
 	}
-	return res, true, sdk.Delivered("")
+	return res, res.Err()
 }
 
-// lookup asks for a record's id. It is empty when there is none, and when the outcome is not Delivered.
-func (t *target) lookup(ctx context.Context, rec record) (id string, o sdk.Outcome) {
-	res, err := t.session.call(ctx, http.MethodGet, t.root+"/query/?q="+url.QueryEscape(rec.query()), nil)
+// lookup asks for a record's id. It is empty when there is none.
+func (t *target) lookup(ctx context.Context, rec record) (id string, err error) {
+	res, err := t.call(ctx, http.MethodGet, "/query/?q="+url.QueryEscape(rec.query()), nil)
 	if err != nil {
-		return "", outcomeOf(err)
+		return "", err
 	}
-	if !res.OK() {
-		return "", refused(res)
+	if err := res.Err(); err != nil {
+		return "", err
 	}
 	var answer struct {
 		TotalSize json.Number `json:"totalSize"`
@@ -125,16 +123,16 @@ func (t *target) lookup(ctx context.Context, rec record) (id string, o sdk.Outco
 			ID string `json:"Id"`
 		} `json:"records"`
 	}
-	err = res.Decode(&answer)
+	unreadable := sdk.Retry("UNREADABLE_ANSWER", "the answer to a query is not one of the Salesforce API").Err()
 	switch {
-	case err != nil || answer.TotalSize == "":
-		return "", sdk.Retry("UNREADABLE_ANSWER", "the answer to a query is not one of the Salesforce API")
+	case res.Decode(&answer) != nil || answer.TotalSize == "":
+		return "", unreadable
 	case len(answer.Records) == 0:
-		return "", sdk.Delivered("")
+		return "", nil
 	case len(answer.Records) > 1:
-		return "", sdk.Rejected("DUPLICATE_EXTERNAL_ID", "several Salesforce records have this external id")
+		return "", sdk.Rejected("DUPLICATE_EXTERNAL_ID", "several Salesforce records have this external id").Err()
 	case !recordID.MatchString(answer.Records[0].ID):
-		return "", sdk.Retry("UNREADABLE_ANSWER", "the answer to a query is not one of the Salesforce API")
+		return "", unreadable
 	}
-	return answer.Records[0].ID, sdk.Delivered("")
+	return answer.Records[0].ID, nil
 }

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"encoding/base64"
 	"errors"
 	"maps"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/consentd/consentd/sdk"
+	"github.com/consentd/consentd/sdk/httpclient"
 )
 
 // placeholder stands for the record's key in the URL.
@@ -43,24 +43,35 @@ func (c settings) target() (*target, error) {
 	default:
 		mistakes = append(mistakes, sdk.InvalidConfig("method", "The method has to be POST, PUT or PATCH."))
 	}
-	header := http.Header{"Content-Type": {"application/json"}, "User-Agent": {"consentd"}}
+	header := http.Header{"Content-Type": {"application/json"}}
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
-		mistakes = append(mistakes, setHeader(header, "headers."+name, name, c.Headers[name]))
+		mistakes = append(mistakes, checkHeader("headers."+name, name, c.Headers[name]))
+		header[http.CanonicalHeaderKey(name)] = []string{c.Headers[name]}
 	}
+	var known httpclient.Auth
 	if c.Auth != nil {
-		mistakes = append(mistakes, c.Auth.set(header))
+		known, err = c.Auth.credentials()
+		mistakes = append(mistakes, err)
 	}
 	if err := errors.Join(mistakes...); err != nil {
 		return nil, err
 	}
-	return &target{endpoint: at, method: method, header: header, transport: newTransport()}, nil
+	client, err := httpclient.New(httpclient.Options{
+		BaseURL: at.base, Auth: known, Header: header, Classify: at.classify, StatusOnly: true, MaxInFlight: batch * maxInFlight,
+	})
+	if err != nil {
+		return nil, sdk.InvalidConfig("url", "The URL %v.", err)
+	}
+	return &target{endpoint: at, method: method, client: client}, nil
 }
 
-// endpoint is a URL, whole or split around the placeholders.
+// endpoint is a URL.
 type endpoint struct {
-	parts []string // one more than there are placeholders
-	fixed *url.URL // set when there is none
+	base  string   // scheme and authority
+	parts []string // the rest, split around the placeholders
 }
+
+func (e endpoint) hasKey() bool { return len(e.parts) > 1 }
 
 func parseEndpoint(raw string) (endpoint, error) {
 	// The parser's own errors quote the URL, and a URL may hold a secret.
@@ -73,47 +84,42 @@ func parseEndpoint(raw string) (endpoint, error) {
 	case u.Fragment != "":
 		return endpoint{}, sdk.InvalidConfig("url", "A fragment (#) is never sent. Remove it.")
 	}
-	if !strings.Contains(raw, placeholder) {
-		return endpoint{fixed: u}, nil
+	rest := raw[len(u.Scheme)+len("://"):]
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		rest = rest[i:]
+	} else {
+		rest = ""
 	}
-	authority := len(u.Scheme) + len("://")
-	if i := strings.IndexAny(raw[authority:], "/?"); i < 0 || strings.Contains(raw[:authority+i], placeholder) {
+	base := strings.TrimSuffix(raw, rest)
+	if strings.Contains(base, placeholder) {
 		return endpoint{}, sdk.InvalidConfig("url", "{key} may stand in the path and in the query only.")
 	}
-	return endpoint{parts: strings.Split(raw, placeholder)}, nil
+	return endpoint{base: base, parts: strings.Split(rest, placeholder)}, nil
 }
 
-// of is the URL for one key. No key leads out of the place that the URL gives it.
-func (e endpoint) of(key string) (*url.URL, error) {
-	if e.fixed != nil {
-		return e.fixed, nil
-	}
-	if key == "" || key == "." || key == ".." {
-		return nil, errors.New("the key is empty or made of dots, which a URL cannot carry")
+// of is what follows the base, for one key. No key leads out of the place that the URL gives it.
+func (e endpoint) of(key string) (string, error) {
+	if e.hasKey() && (key == "" || key == "." || key == "..") {
+		return "", errors.New("the key is empty or made of dots, which a URL cannot carry")
 	}
 	// QueryEscape leaves only unreserved characters alone, so it is right for paths too, save the space.
-	escaped := strings.ReplaceAll(url.QueryEscape(key), "+", "%20")
-	u, err := url.Parse(strings.Join(e.parts, escaped))
-	if err != nil {
-		return nil, errors.New("the key does not fit into the URL")
-	}
-	return u, nil
+	return strings.Join(e.parts, strings.ReplaceAll(url.QueryEscape(key), "+", "%20")), nil
 }
 
-// set puts the credentials on every request.
-func (a *auth) set(header http.Header) error {
+// credentials checks the block and reads it.
+func (a *auth) credentials() (httpclient.Auth, error) {
 	switch (auth{Token: flag(a.Token), Username: flag(a.Username), Password: flag(a.Password), Header: flag(a.Header), Value: flag(a.Value)}) {
 	case auth{Token: "set"}:
-		return setHeader(header, "auth.token", "Authorization", "Bearer "+a.Token)
+		return httpclient.Bearer(a.Token), checkHeader("auth.token", "Authorization", a.Token)
 	case auth{Username: "set", Password: "set"}:
 		if strings.Contains(a.Username, ":") {
-			return sdk.InvalidConfig("auth.username", "A username cannot hold a colon (RFC 7617).")
+			return httpclient.Auth{}, sdk.InvalidConfig("auth.username", "A username cannot hold a colon (RFC 7617).")
 		}
-		return setHeader(header, "auth.username", "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(a.Username+":"+a.Password)))
+		return httpclient.Basic(a.Username, a.Password), nil
 	case auth{Header: "set", Value: "set"}:
-		return setHeader(header, "auth.header", a.Header, a.Value)
+		return httpclient.APIKey(a.Header, a.Value), checkHeader("auth.header", a.Header, a.Value)
 	default:
-		return sdk.InvalidConfig("auth", "Write either token, or username and password, or header and value. None may be empty.")
+		return httpclient.Auth{}, sdk.InvalidConfig("auth", "Write either token, or username and password, or header and value. None may be empty.")
 	}
 }
 
@@ -124,8 +130,8 @@ func flag(s string) string {
 	return "set"
 }
 
-// setHeader refuses what net/http would refuse at every request.
-func setHeader(header http.Header, path, name, value string) error {
+// checkHeader refuses what net/http would refuse at every request.
+func checkHeader(path, name, value string) error {
 	canonical := http.CanonicalHeaderKey(name)
 	switch {
 	case !isToken(name):
@@ -135,7 +141,6 @@ func setHeader(header http.Header, path, name, value string) error {
 	case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
 		return sdk.InvalidConfig(path, "The value holds a line break or another control character. A file's last line break is cut with chomp().")
 	}
-	header[canonical] = []string{value}
 	return nil
 }
 

@@ -16,6 +16,9 @@ import (
 // every record has the whole of the call's time.
 const batch = 24
 
+// maxInFlight is how many such calls come at once.
+const maxInFlight = 6
+
 // Plugin describes the target type webhook.
 func Plugin() sdk.Plugin {
 	return sdk.Plugin{
@@ -45,7 +48,7 @@ func Plugin() sdk.Plugin {
 			"key":  {Type: "string", Required: true, Doc: "Whom or what the body is about. Sent only where `url` has `{key}`."},
 			"body": {Type: "any", Required: true, Doc: "What is sent, nulls and false included."},
 		}},
-		Limits: sdk.Limits{MaxBatch: batch, MaxInFlight: 6},
+		Limits: sdk.Limits{MaxBatch: batch, MaxInFlight: maxInFlight},
 		New:    newTarget,
 	}
 }

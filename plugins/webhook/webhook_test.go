@@ -201,7 +201,7 @@ func TestAnswers(t *testing.T) {
 		{fixed, sim.Fault{Status: 409}, sdk.KindRetry, 0},
 		{fixed, sim.Fault{Status: 422, Body: "no"}, sdk.KindRejected, 0},
 		{fixed, sim.Fault{Status: 429, Header: http.Header{"Retry-After": {"7"}}}, sdk.KindThrottled, 7 * time.Second},
-		{fixed, sim.Fault{Status: 500, Body: strings.Repeat("x", 2*maxDrain)}, sdk.KindRetry, 0},
+		{fixed, sim.Fault{Status: 500, Body: strings.Repeat("x", 1<<20)}, sdk.KindRetry, 0},
 		{fixed, sim.Fault{Status: 503, Header: http.Header{"Retry-After": {"3"}}}, sdk.KindThrottled, 3 * time.Second},
 	} {
 		before := s.Requests()

@@ -180,11 +180,10 @@ func newToy(fault string, cfg sdk.Config, log hclog.Logger) (sdk.Target, error) 
 		}
 		return nil, sdk.InvalidConfig("auth.region", "must be eu or us")
 	}
-	client, err := httpclient.New(c.BaseURL, 0)
+	client, err := httpclient.New(httpclient.Options{BaseURL: c.BaseURL, Auth: httpclient.Bearer(c.Token)})
 	if err != nil {
 		return nil, sdk.InvalidConfig("base_url", "%v", err)
 	}
-	client.Header.Set("Authorization", "Bearer "+c.Token)
 	t := &toy{fault: fault, client: client, log: log, stop: make(chan struct{}), gone: map[string]bool{}}
 	toyShared.Store(false)
 	if fault == "secret logged" {
@@ -270,7 +269,7 @@ func (t *toy) deliver(ctx context.Context, r sdk.Record) sdk.Outcome {
 			fields["newsletter"] = nil
 		}
 	case "unknown panics", "unknown retried", "unknown granted":
-		res, err := t.client.Do(ctx, "GET", "/people/"+id, nil, nil)
+		res, err := t.client.Do(ctx, httpclient.Request{Method: "GET", Path: "/people/" + id})
 		if err == nil && res.Status == 404 && fields["newsletter"] == false {
 			if t.fault == "unknown panics" {
 				panic("who?")
@@ -301,7 +300,7 @@ func (t *toy) deliver(ctx context.Context, r sdk.Record) sdk.Outcome {
 	if t.fault == "closes all" && toyShared.Load() {
 		return sdk.Retry("CLOSED", "closed")
 	}
-	res, err := t.client.Do(ctx, "PATCH", "/people/"+id, fields, header)
+	res, err := t.client.Do(ctx, httpclient.Request{Method: "PATCH", Path: "/people/" + id, Body: fields, Header: header})
 	if err != nil {
 		if t.fault == "cut rejected" {
 			return sdk.Rejected("CUT", "no answer")
@@ -347,9 +346,9 @@ func (t *toy) Check(ctx context.Context) sdk.Outcome {
 	case "check optimistic":
 		return sdk.Delivered("")
 	case "check changes":
-		t.client.Do(ctx, "PATCH", "/people/probe", map[string]any{}, nil)
+		t.client.Do(ctx, httpclient.Request{Method: "PATCH", Path: "/people/probe", Body: map[string]any{}})
 	}
-	res, err := t.client.Do(ctx, "GET", path, nil, nil)
+	res, err := t.client.Do(ctx, httpclient.Request{Method: "GET", Path: path})
 	if err != nil {
 		return sdk.FromError(err)
 	}
@@ -363,7 +362,7 @@ func (t *toy) Read(ctx context.Context, records []sdk.Record) []sdk.Reading {
 		if err := r.Decode(&fields); err != nil {
 			return nil
 		}
-		res, err := t.client.Do(ctx, "GET", "/people/"+fields.ID, nil, nil)
+		res, err := t.client.Do(ctx, httpclient.Request{Method: "GET", Path: "/people/" + fields.ID})
 		switch {
 		case err != nil:
 			all = append(all, sdk.Reading{Outcome: sdk.FromError(err)})
@@ -384,7 +383,7 @@ func (t *toy) Erase(ctx context.Context, records []sdk.Record) []sdk.Outcome {
 		if err := r.Decode(&fields); err != nil || t.fault == "erase nothing" {
 			return sdk.Delivered("")
 		}
-		res, err := t.client.Do(ctx, "DELETE", "/people/"+fields.ID, nil, nil)
+		res, err := t.client.Do(ctx, httpclient.Request{Method: "DELETE", Path: "/people/" + fields.ID})
 		if err != nil {
 			return sdk.FromError(err)
 		}

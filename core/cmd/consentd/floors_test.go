@@ -13,8 +13,9 @@ const module = "github.com/consentd/consentd/"
 var floors = []string{
 	"sdk/targetpb sdk/internal/wire",
 	"sdk",
-	"sdk/host sdk/httpclient",
+	"sdk/host sdk/httpclient sdk/batch",
 	"sdk/sdktest",
+	"plugins/internal/*",
 	"plugins/*",
 	"plugins",
 	"core/consent core/rules/eval",
