@@ -5,6 +5,7 @@ package plugins
 import (
 	"net/http"
 
+	"github.com/consentd/consentd/plugins/chaos"
 	"github.com/consentd/consentd/plugins/file"
 	"github.com/consentd/consentd/plugins/mailchimp"
 	mailchimpsim "github.com/consentd/consentd/plugins/mailchimp/sim"
@@ -18,6 +19,7 @@ import (
 // Bundled are the plugins in the binary, by type.
 func Bundled() []sdk.Plugin {
 	return []sdk.Plugin{
+		chaos.Plugin(),
 		file.Plugin(),
 		mailchimp.Plugin(),
 		salesforce.Plugin(),

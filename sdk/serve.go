@@ -28,7 +28,7 @@ func Serve(p Plugin) {
 	go exitWithParent(os.Getppid(), log)
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: wire.Handshake,
-		Plugins:         map[string]plugin.Plugin{wire.Name: &servedPlugin{plugin: p, log: log}},
+		Plugins:         map[string]plugin.Plugin{wire.Name: &servedPlugin{plugin: p, log: log, stderr: os.Stderr}},
 		Logger:          log,
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
 			return plugin.DefaultGRPCServer(append(opts, grpc.MaxRecvMsgSize(wire.MaxMessage), grpc.MaxSendMsgSize(wire.MaxMessage)))
@@ -57,10 +57,13 @@ type servedPlugin struct {
 	plugin.NetRPCUnsupportedPlugin
 	plugin Plugin
 	log    hclog.Logger
+	stderr *os.File
 }
 
 func (s *servedPlugin) GRPCServer(_ *plugin.GRPCBroker, server *grpc.Server) error {
-	Register(server, s.plugin, s.log)
+	t := newServer(s.plugin, s.log)
+	t.stderr = s.stderr
+	targetpb.RegisterTargetServer(server, t)
 	return nil
 }
 

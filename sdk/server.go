@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 
@@ -21,6 +22,9 @@ type server struct {
 	targetpb.UnimplementedTargetServer
 	plugin Plugin
 	log    hclog.Logger
+	// stderr is the process's own. go-plugin puts a stream to the host in the place of both outputs, which
+	// loses what a plugin says right before it ends.
+	stderr *os.File
 
 	// mu is held for reading during every call to the target, so Close waits for the calls under way.
 	mu     sync.RWMutex
@@ -63,6 +67,9 @@ func (s *server) Configure(ctx context.Context, req *targetpb.ConfigureRequest) 
 	}
 	if wrong := s.plugin.Config.Mistakes(req.Config); len(wrong) > 0 {
 		return &targetpb.ConfigureResponse{Diagnostics: diagnosticsToProto(wrong, secretsIn(s.plugin.Config, req.Config))}, nil
+	}
+	if s.stderr != nil {
+		os.Stdout, os.Stderr = s.stderr, s.stderr
 	}
 	target, err := s.plugin.New(ctx, Config{Target: req.Name, Fields: req.Config}, s.log.Named(req.Name))
 	if err != nil {

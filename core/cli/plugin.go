@@ -15,7 +15,7 @@ import (
 )
 
 func (a *App) plugin() *cobra.Command {
-	return group("plugin", "List and describe target types", a.pluginList(), a.pluginDescribe(), a.pluginSum(), a.pluginServe())
+	return group("plugin", "List and describe target types", a.pluginList(), a.pluginDescribe(), a.pluginSum(), a.pluginServe(), a.pluginExec())
 }
 
 // pluginServe is how the host launches a bundled plugin.
@@ -31,6 +31,14 @@ func (a *App) pluginServe() *cobra.Command {
 			}
 			return usage("no bundled plugin of type %q", args[0])
 		},
+	}
+}
+
+// pluginExec is what the host starts a plugin as: it gives up what a plugin may not have and then becomes it.
+func (a *App) pluginExec() *cobra.Command {
+	return &cobra.Command{
+		Use: "exec BOUNDS -- PROGRAM", Short: "Become a plugin; consentd does this by itself", Hidden: true, Args: cobra.MinimumNArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error { return environment(supervise.Exec(args)) },
 	}
 }
 

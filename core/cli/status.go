@@ -51,6 +51,9 @@ func (a *App) status() *cobra.Command {
 				if t.LastError != "" {
 					fmt.Fprintf(a.Stdout, "\n%s: last error %s: %s\n", t.Name, ago(t.LastErrorAt), t.LastError)
 				}
+				if t.Plugin.LastExit != "" {
+					fmt.Fprintf(a.Stdout, "\n%s: its plugin ended last with %s\n", t.Name, t.Plugin.LastExit)
+				}
 			}
 			for _, t := range s.Targets {
 				if t.Erasures > 0 {

@@ -70,17 +70,7 @@ func (p *parser) listener(c *Config, r *reader) {
 		p.hostPort(r, address)
 		c.Listener.Address = address.string
 	}
-	if size := r.text("max_body_size"); size.set {
-		n, err := parseSize(size.string)
-		switch {
-		case err != nil:
-			r.error(size.at, "Not a size", "In %s, %q cannot be %s. %s", r.what, "max_body_size", size.shown(), sizeForm)
-		case n < 1<<10 || n > 64<<20:
-			r.error(size.at, "Size out of range", "In %s, %q must be from \"1KiB\" to \"64MiB\".", r.what, "max_body_size")
-		default:
-			c.Listener.MaxBodySize = n
-		}
-	}
+	c.Listener.MaxBodySize = r.size("max_body_size", c.Listener.MaxBodySize, 1<<10, 64<<20, `"1KiB" to "64MiB"`)
 	c.Listener.TLS = p.tls(r.single("tls"))
 	r.done()
 }
@@ -222,11 +212,8 @@ func (p *parser) plugins(c *Config, found []*reader) {
 			}
 			plugin.SHA256 = append(plugin.SHA256, strings.ToLower(s.string))
 		}
-		if len(sums) == 0 {
-			if at.Empty() {
-				at = r.header
-			}
-			r.error(at, "Plugin is not pinned", "In %s, %q is missing or empty. Add sha256 = [\"...\"], with what consentd plugin sum FILE prints.", r.what, "sha256")
+		if len(sums) == 0 && !r.absent("sha256") { // a bundled plugin needs none
+			r.error(at, "Plugin is not pinned", "In %s, %q is empty. Write sha256 = [\"...\"], with what consentd plugin sum FILE prints.", r.what, "sha256")
 		}
 		names, _ := r.texts("env")
 		for _, n := range names {
@@ -236,6 +223,11 @@ func (p *parser) plugins(c *Config, found []*reader) {
 			}
 			plugin.Env = append(plugin.Env, n.string)
 		}
+		plugin.Memory = r.size("memory", 0, 32<<20, 1<<40, `"32MiB" to "1024GiB"`)
+		plugin.Files = r.integer("files", 0, 16, 1_000_000)
+		plugin.Processes = r.integer("processes", 0, 1, 10_000)
+		plugin.Read = r.paths("read")
+		plugin.Write = r.paths("write")
 		r.done()
 		if p.first("plugin", name, r.header) {
 			c.Plugins[name] = plugin

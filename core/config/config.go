@@ -70,10 +70,15 @@ type Store struct {
 	Path string
 }
 
-// Plugin is what is set for an external plugin, by type.
+// Plugin is what is set for the plugins of one type. A zero means what there is by default.
 type Plugin struct {
-	SHA256 []string // hex; one of them must match the executable
+	SHA256 []string // hex; one of them must match the executable of an external one
 	Env    []string // names of variables the process may see
+	// What a process and its children may take together; files, for each alone.
+	Memory           int64 // bytes
+	Files, Processes int
+	// Read and Write are the folders and files that the process may reach; nil when nothing is said of them.
+	Read, Write []string
 }
 
 // Source is one webhook subscription.

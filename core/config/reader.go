@@ -211,6 +211,42 @@ func (r *reader) duration(name string, fallback, least, most time.Duration) time
 	return d
 }
 
+// size is a number of bytes; bounds is how a diagnostic names the least and the most.
+func (r *reader) size(name string, fallback, least, most int64, bounds string) int64 {
+	t := r.text(name)
+	if !t.set {
+		return fallback
+	}
+	n, err := parseSize(t.string)
+	if err != nil {
+		r.error(t.at, "Not a size", "In %s, %q cannot be %s. %s", r.what, name, t.shown(), sizeForm)
+		return fallback
+	}
+	if n < least || n > most {
+		r.error(t.at, "Size out of range", "In %s, %q must be from %s.", r.what, name, bounds)
+		return fallback
+	}
+	return n
+}
+
+// paths are folders and files; nil only when the attribute is absent.
+func (r *reader) paths(name string) []string {
+	if r.absent(name) {
+		r.attributes = append(r.attributes, name)
+		return nil
+	}
+	texts, _ := r.texts(name)
+	paths := make([]string, 0, len(texts))
+	for _, t := range texts {
+		if t.string == "" {
+			r.error(t.at, "Empty value", "In %s, %q names folders and files. Write %s = [\"/var/lib/acme\"].", r.what, name, name)
+			continue
+		}
+		paths = append(paths, resolve(r.p.dir, t.string))
+	}
+	return paths
+}
+
 // single reads a block that may stand once; nil when it is absent.
 func (r *reader) single(name string) *reader {
 	found := r.each(name)

@@ -80,7 +80,7 @@ func TestReadmeNamesEveryFunction(t *testing.T) {
 func TestReadmeNamesEverything(t *testing.T) {
 	readme := string(read(t, "README.md"))
 	for _, file := range []string{"blocks.go", "retention.go", "source.go", "target.go", "rule.go"} {
-		asked := regexp.MustCompile(`r\.(?:text|texts|need|oneOf|number|integer|duration|single|each|expression)\("([a-z0-9_]+)"`).FindAllStringSubmatch(string(read(t, file)), -1)
+		asked := regexp.MustCompile(`r\.(?:text|texts|need|oneOf|number|integer|size|paths|duration|boolean|single|each|expression)\("([a-z0-9_]+)"`).FindAllStringSubmatch(string(read(t, file)), -1)
 		if len(asked) == 0 {
 			t.Fatalf("%s asks for nothing", file)
 		}

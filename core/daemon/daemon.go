@@ -158,7 +158,7 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 		Name: "consentd_ledger_imbalance",
 		Help: "By how much accepted differs from the sum of what became of it, at the last audit. Always 0.",
 	}, []string{"target"})
-	d.registry.MustRegister(storeCollector{d.store, d.Log}, d.imbalance)
+	d.registry.MustRegister(storeCollector{d.store, d.Log}, pluginCollector{d}, d.imbalance)
 
 	// Both addresses are taken first, so that nothing is delivered by a daemon that cannot listen; the admin
 	// address answers at once, so that probes see that the process lives.

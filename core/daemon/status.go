@@ -12,6 +12,7 @@ import (
 	"github.com/consentd/consentd/core/admin"
 	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/supervise"
 )
 
 func (d *daemon) status(ctx context.Context) (admin.Status, error) {
@@ -62,6 +63,35 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	s.Quarantined = len(quarantined)
 	s.Held, err = d.store.Held(ctx)
 	return s, err
+}
+
+// pluginCollector exports how the plugins' processes fare: a crash loop is a counter that climbs.
+type pluginCollector struct{ daemon *daemon }
+
+var (
+	restartsDesc = prometheus.NewDesc("consentd_plugin_restarts_total", "Launches of a target's plugin after the first, those that failed included.",
+		[]string{"target"}, nil)
+	upDesc = prometheus.NewDesc("consentd_plugin_up", "1 while a target's plugin runs.", []string{"target"}, nil)
+)
+
+func (c pluginCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- restartsDesc
+	ch <- upDesc
+}
+
+func (c pluginCollector) Collect(ch chan<- prometheus.Metric) {
+	w := c.daemon.world.Load()
+	if w == nil {
+		return
+	}
+	for _, t := range w.targets {
+		p, up := t.process.Status(), 0.0
+		if p.State == supervise.Running {
+			up = 1
+		}
+		ch <- prometheus.MustNewConstMetric(restartsDesc, prometheus.CounterValue, float64(p.Restarts), t.Name)
+		ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, up, t.Name)
+	}
 }
 
 // storeCollector exports what the store counts.

@@ -361,8 +361,9 @@ var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, T
 
 // tailBuffer keeps the end of what is written to it.
 type tailBuffer struct {
-	mu  sync.Mutex
-	buf []byte
+	mu   sync.Mutex
+	buf  []byte
+	keep int // bytes at least; 0: keptLog
 }
 
 const keptLog = 16 << 10
@@ -371,8 +372,9 @@ func (b *tailBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.buf = append(b.buf, p...)
-	if len(b.buf) > 2*keptLog {
-		b.buf = append([]byte(nil), b.buf[len(b.buf)-keptLog:]...)
+	keep := max(b.keep, keptLog)
+	if len(b.buf) > 2*keep {
+		b.buf = append([]byte(nil), b.buf[len(b.buf)-keep:]...)
 	}
 	return len(p), nil
 }

@@ -126,9 +126,38 @@ var mutants = []mutant{
 		name: "plugins outlive a killed daemon",
 		edits: []edit{
 			{"core/supervise/process_linux.go", ", Pdeathsig: syscall.SIGKILL", ""},
+			{"core/supervise/confine_linux.go", "unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL)", "unix.PR_SET_PDEATHSIG, 0"},
 			{"sdk/serve.go", "\tgo exitWithParent(os.Getppid(), log)\n", ""},
 		},
 		tests: "TestKill",
+	},
+	{
+		name: "what a plugin started outlives it",
+		edits: []edit{
+			{"core/supervise/process_linux.go", ", Cloneflags: unix.CLONE_NEWPID", ""},
+		},
+		tests: "TestBadPlugins",
+	},
+	{
+		name: "a plugin that hangs is taken for a slow one",
+		edits: []edit{
+			{"core/supervise/target.go", "status.Code(err) == codes.DeadlineExceeded {", "status.Code(err) == codes.OK {"},
+		},
+		tests: "TestBadPlugins",
+	},
+	{
+		name: "a plugin takes what memory it likes",
+		edits: []edit{
+			{"core/supervise/limits.go", "case memory > l.Memory:", "case false:"},
+		},
+		tests: "TestBadPlugins",
+	},
+	{
+		name: "a flood is logged whole",
+		edits: []edit{
+			{"core/supervise/pluginlog.go", "if !l.limit.Allow() {", "if false {"},
+		},
+		tests: "TestBadPlugins",
 	},
 	{
 		name: "bodies are read to their end",

@@ -3,8 +3,13 @@
 // apart from dispatch so that whoever delivers needs to know only that a plugin answers or is broken,
 // and from sdk/host so that plugin authors get no process handling.
 //
-// A process sees none of the host's environment but what is allowed by name, leads a process group of
-// its own, speaks mutual TLS over a socket in a folder of its own, and is killed with its group by the
-// kernel or by us, whoever comes first, when the host goes or when the target is closed. A child that
-// leaves the group and outlives its plugin is beyond our reach; the unit file's control group is not.
+// A process is started as this executable, which limits itself and then becomes the program that was
+// verified: by its open file, not by its name. It sees none of the host's environment but what is allowed by
+// name, speaks mutual TLS over a socket in a folder of its own, and is the first of a process namespace, so
+// that all it ever started ends with it, and it with the host. Where the system gives no namespace, its
+// group is killed with it by us; then a child that left the group may outlive a plugin that crashed, and the
+// group a host that was killed.
+//
+// A plugin that crashes, hangs, or takes more memory or processes than it may, is the same to everybody
+// else: it broke with those records in flight.
 package supervise

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/agext/levenshtein"
-	"github.com/hashicorp/go-plugin"
 
 	"github.com/consentd/consentd/core/config"
 )
@@ -35,7 +35,8 @@ type Program struct {
 	// Pins are SHA-256 sums in hex, one of which the file has at every launch. Never empty for external programs.
 	Pins []string
 	// Env names the variables of the host's environment that the process sees.
-	Env []string
+	Env    []string
+	Limits Limits
 }
 
 // Finder knows which programs there are.
@@ -83,7 +84,7 @@ func (f Finder) Find(typ string) (Program, error) {
 			args = f.Args(typ)
 		}
 		env := append(slices.Clone(reachVariables[:]), f.Plugins[typ].Env...)
-		return Program{Type: typ, Path: f.Executable, Args: args, Bundled: true, Env: env}, nil
+		return Program{Type: typ, Path: f.Executable, Args: args, Bundled: true, Env: env, Limits: limitsOf(f.Plugins[typ], false)}, nil
 	case external == "":
 		return Program{}, f.unknown(typ)
 	}
@@ -106,7 +107,7 @@ func (f Finder) Find(typ string) (Program, error) {
 				"if you did not, find out who did.", external, sum, typ),
 		}
 	}
-	return Program{Type: typ, Path: external, Pins: pins, Env: f.Plugins[typ].Env}, nil
+	return Program{Type: typ, Path: external, Pins: pins, Env: f.Plugins[typ].Env, Limits: limitsOf(f.Plugins[typ], true)}, nil
 }
 
 // Types are all that there are, sorted.
@@ -165,46 +166,53 @@ func nearest(typ string, types []string) string {
 
 // Sum is the SHA-256 of an executable file, in hex: what is pinned.
 func Sum(path string) (string, error) {
-	info, err := os.Stat(path)
+	file, err := openExecutable(path)
 	if err != nil {
 		return "", err
 	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is not a file", path)
-	}
-	if info.Mode()&0o111 == 0 {
-		return "", fmt.Errorf("%s is not executable (chmod +x)", path)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:]), nil
+	defer file.Close()
+	return sumOf(file)
 }
 
-// verify resolves the program to the very file that is going to be executed and holds it to its pins.
-// It runs at every launch, since the file may have changed since the last one.
-func (p Program) verify() (string, error) {
-	path, err := filepath.EvalSymlinks(p.Path)
+func openExecutable(path string) (*os.File, error) {
+	info, err := os.Stat(path)
 	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", path)
+	}
+	if info.Mode()&0o111 == 0 {
+		return nil, fmt.Errorf("%s is not executable (chmod +x)", path)
+	}
+	return os.Open(path)
+}
+
+func sumOf(file *os.File) (string, error) {
+	hash := sha256.New()
+	if _, err := io.Copy(hash, file); err != nil {
 		return "", err
 	}
-	if p.Bundled {
-		return path, nil
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// open opens the program, and holds what it opened to its pins. To be executed is the open file, which nobody
+// can exchange under its name any more; who may write into it in place still can, so plugin_dir is to be
+// writable by root alone. The path is without links.
+func (p Program) open() (file *os.File, path string, err error) {
+	if path, err = filepath.EvalSymlinks(p.Path); err != nil {
+		return nil, "", err
 	}
-	for _, pin := range p.Pins {
-		want, err := hex.DecodeString(pin)
-		if err != nil {
-			return "", fmt.Errorf("pin of plugin %s is not hexadecimal", p.Type)
-		}
-		// A SecureConfig keeps what it has hashed, so each one is good for one check.
-		secure := plugin.SecureConfig{Checksum: want, Hash: sha256.New()}
-		if ok, err := secure.Check(path); err != nil {
-			return "", fmt.Errorf("verify plugin %s: %w", p.Type, err)
-		} else if ok {
-			return path, nil
-		}
+	if file, err = openExecutable(path); err != nil || p.Bundled {
+		return file, path, err
 	}
-	return "", fmt.Errorf("plugin %s is not the one that is pinned", p.Type)
+	sum, err := sumOf(file)
+	if err == nil && !slices.ContainsFunc(p.Pins, func(pin string) bool { return strings.EqualFold(pin, sum) }) {
+		err = fmt.Errorf("plugin %s is not the one that is pinned", p.Type)
+	}
+	if err != nil {
+		file.Close()
+		return nil, "", err
+	}
+	return file, path, nil
 }

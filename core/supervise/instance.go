@@ -46,16 +46,18 @@ func launch(ctx context.Context, program Program, runtimeDir string, log hclog.L
 	if len(runtimeDir) > maxRuntimeDir {
 		return nil, fmt.Errorf("runtime directory %s: more than %d bytes, too long for a socket in it", runtimeDir, maxRuntimeDir)
 	}
-	path, err := program.verify()
+	file, path, err := program.open()
 	if err != nil {
 		return nil, err
 	}
+	defer file.Close()
 	dir, err := os.MkdirTemp(runtimeDir, socketDirPrefix(os.Getpid()))
 	if err != nil {
 		return nil, fmt.Errorf("make socket directory: %w", err)
 	}
 	undo := func() bool { return true }
 	inst := &instance{dir: dir, began: time.Now()}
+	said := newPluginLog(log)
 	chatter := hclog.NewNullLogger() // go-plugin tells of every exit as an error, also of the ones we want
 	if log.IsTrace() {
 		chatter = log.Named("go-plugin")
@@ -64,14 +66,17 @@ func launch(ctx context.Context, program Program, runtimeDir string, log hclog.L
 		SkipHostEnv:      true,
 		StartTimeout:     startTime,
 		Logger:           chatter,
-		SyncStdout:       &lineWriter{log: &pluginLog{log: log}},
-		SyncStderr:       &lineWriter{log: &pluginLog{log: log}},
+		SyncStdout:       &lineWriter{log: said},
+		SyncStderr:       &lineWriter{log: said},
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
 		RunnerFunc: func(_ hclog.Logger, wanted *exec.Cmd, _ string) (runner.Runner, error) {
-			cmd := exec.Command(path, program.Args...)
-			cmd.Env = append(program.environ(), wanted.Env...)
-			cmd.Env = append(cmd.Env, plugin.EnvUnixSocketDir+"="+dir)
-			p, err := newProcess(cmd, (&pluginLog{log: log}).read)
+			cmd, err := command(program, file, path, dir)
+			if err != nil {
+				return nil, err
+			}
+			cmd.Env = append([]string{program.Limits.environ(), "TMPDIR=" + dir}, program.environ()...)
+			cmd.Env = append(append(cmd.Env, wanted.Env...), plugin.EnvUnixSocketDir+"="+dir)
+			p, err := newProcess(cmd, said.read)
 			if err != nil {
 				return nil, err
 			}
@@ -81,6 +86,9 @@ func launch(ctx context.Context, program Program, runtimeDir string, log hclog.L
 		},
 	})
 	undo()
+	if inst.process != nil && inst.process.pid() != 0 {
+		go inst.process.hold(program.Limits, program.Type)
+	}
 	switch {
 	case err == nil && ctx.Err() == nil:
 		return inst, nil

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
+	"runtime"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +27,14 @@ import (
 func TestMain(m *testing.M) {
 	if _, typ, ok := strings.Cut(filepath.Base(os.Args[0]), externalPrefix); ok {
 		servePlugin(typ)
+	}
+	if len(os.Args) > 3 && os.Args[1] == "plugin" && os.Args[2] == "exec" {
+		runtime.LockOSThread() // so that Exec has another thread than the first
+		go func() {
+			fmt.Fprintln(os.Stderr, Exec(slices.Delete(os.Args[3:], 1, 2)))
+			os.Exit(126)
+		}()
+		select {}
 	}
 	if len(os.Args) == 4 && os.Args[1] == "plugin" && os.Args[2] == "serve" {
 		servePlugin(os.Args[3])
@@ -43,7 +54,7 @@ func servePlugin(typ string) {
 		fmt.Println("Welcome!")
 		time.Sleep(time.Minute)
 	case "leaves-child": // ends before it serves, and its child holds its pipes
-		startSleeper(os.Stdout, os.Stderr)
+		startSleeper("spawn", os.Stdout, os.Stderr)
 		os.Exit(4)
 	case "mute":
 		time.Sleep(time.Minute)
@@ -100,6 +111,7 @@ func (c *chaos) Deliver(ctx context.Context, records []sdk.Record) []sdk.Outcome
 		}
 		switch fields.Do {
 		case "crash":
+			fmt.Println("it says", "why")
 			os.Exit(7)
 		case "panic":
 			panic("Deliver panics")
@@ -110,6 +122,14 @@ func (c *chaos) Deliver(ctx context.Context, records []sdk.Record) []sdk.Outcome
 			outcomes = append(outcomes, sdk.FromError(ctx.Err()))
 		case "few":
 			return outcomes
+		case "say":
+			c.log.Info("said")
+			outcomes = append(outcomes, sdk.Delivered(""))
+		case "last":
+			for i := range 5000 {
+				fmt.Fprintln(os.Stderr, "raw", i)
+			}
+			panic("the last words")
 		case "flood":
 			for i := range 5000 {
 				c.log.Info("flood", "line", i, "to", "ann@example.com")
@@ -117,32 +137,70 @@ func (c *chaos) Deliver(ctx context.Context, records []sdk.Record) []sdk.Outcome
 			}
 			fmt.Fprintln(os.Stdout, strings.Repeat("long ", 100_000))
 			outcomes = append(outcomes, sdk.Delivered(""))
-		case "spawn":
-			outcomes = append(outcomes, sdk.Delivered(strconv.Itoa(startSleeper(nil, nil))))
+		case "spawn", "escape", "orphan":
+			startSleeper(fields.Do, nil, nil)
+			outcomes = append(outcomes, sdk.Delivered(""))
+		case "bomb":
+			for range 200 {
+				startSleeper("spawn", nil, nil)
+			}
+			outcomes = append(outcomes, sdk.Delivered(""))
+		case "balloon":
+			for held := [][]byte{}; ; time.Sleep(2 * time.Millisecond) {
+				held = append(held, bytes.Repeat([]byte("x"), 1<<20))
+			}
+		case "read", "write":
+			flag := os.O_RDONLY
+			if fields.Do == "write" {
+				flag = os.O_CREATE | os.O_RDWR
+			}
+			if f, err := os.OpenFile(fields.Arg, flag, 0o600); err != nil {
+				outcomes = append(outcomes, sdk.Rejected("NO", "%v", errors.Unwrap(err)))
+			} else {
+				f.Close()
+				outcomes = append(outcomes, sdk.Delivered(""))
+			}
+		case "signal": // whomever it can
+			err := syscall.Kill(-1, 0)
+			outcomes = append(outcomes, sdk.Rejected("NO", "%v", err))
+		case "status":
+			text, _ := os.ReadFile("/proc/self/status")
+			limits, _ := os.ReadFile("/proc/self/limits")
+			outcomes = append(outcomes, sdk.Delivered(string(text)+string(limits)))
 		case "env":
 			data, _ := json.Marshal(os.Environ())
 			outcomes = append(outcomes, sdk.Delivered(string(data)))
 		default:
-			outcomes = append(outcomes, sdk.Delivered(r.ID+" by "+strconv.Itoa(os.Getpid())))
+			outcomes = append(outcomes, sdk.Delivered(r.ID))
 		}
 	}
 	return outcomes
 }
 
-func startSleeper(stdout, stderr *os.File) int {
+// startSleeper starts a process: in the plugin's group, in a session of its own, or in one and without a parent.
+func startSleeper(how string, stdout, stderr *os.File) {
 	cmd := exec.Command("/bin/sleep", "600")
+	switch how {
+	case "escape":
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	case "orphan":
+		cmd = exec.Command("/bin/sh", "-c", "/bin/sleep 600 &")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	if err := cmd.Start(); err != nil {
 		panic(err)
 	}
-	return cmd.Process.Pid
+	if how == "orphan" {
+		cmd.Wait()
+	}
 }
 
 // beHost launches a plugin, or a process that does not look for its parent, prints its process id and
 // waits to be killed.
 func beHost(dir string) {
 	if os.Getenv("SUPERVISE_TEST_SLEEPER") != "" {
-		p, err := newProcess(exec.Command("/bin/sleep", "600"), func(io.Reader) {})
+		p, err := newProcess(sleeper(), func(io.Reader) {})
 		if err != nil || p.Start(context.Background()) != nil {
 			os.Exit(1)
 		}
@@ -158,6 +216,12 @@ func beHost(dir string) {
 	}
 	fmt.Println(t.Status().Pid)
 	select {}
+}
+
+func sleeper() *exec.Cmd {
+	cmd := exec.Command("/bin/sleep", "600")
+	cmd.SysProcAttr = processAttributes()
+	return cmd
 }
 
 func ownProgram(typ string) Program {

@@ -8,41 +8,101 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/time/rate"
 
 	"github.com/consentd/consentd/sdk"
 )
 
-// maxLine is how much of what a plugin prints is logged as one line, in bytes.
-const maxLine = 64 << 10
+const (
+	// maxLine is how much of a line that a plugin prints is logged, in bytes.
+	maxLine = 8 << 10
+	// linesPerSecond are logged in the long run, and burst at once: what a plugin says when it starts, or a
+	// stack trace of many goroutines.
+	linesPerSecond = 100
+	burst          = 1000
+	// lastLines of what was left out are logged after all when the process ends: why it did stands there.
+	lastLines = 100
+)
 
 // pluginLog puts what a plugin prints into the host's log: hclog's own lines at their level, and
 // everything else, which nobody planned, as a warning; a Go panic with its stack is an error. What
-// looks like an e-mail address is cut, since plugins are written by others.
+// looks like an e-mail address is cut, since plugins are written by others. Of a flood it logs as much as
+// is bearable, how many lines it left out, and the last ones.
 type pluginLog struct {
 	log hclog.Logger
+
+	mu    sync.Mutex
+	limit *rate.Limiter
 	// panicking is whether the rest is a stack trace.
 	panicking bool
+	// left are the last lines that were left out, dropped is how many were since that was last said.
+	left    []string
+	dropped int
 }
 
-// read logs r to its end.
+func newPluginLog(log hclog.Logger) *pluginLog {
+	return &pluginLog{log: log, limit: rate.NewLimiter(linesPerSecond, burst)}
+}
+
+// read logs r to its end, which is that of the process.
 func (l *pluginLog) read(r io.Reader) {
 	lines := bufio.NewReaderSize(r, maxLine)
 	for {
-		line, _, err := lines.ReadLine() // a longer one comes in pieces
+		line, more, err := lines.ReadLine()
 		if err != nil {
-			return
+			break
 		}
-		l.line(line)
+		text, cut := slices.Clone(line), 0
+		for more && err == nil {
+			line, more, err = lines.ReadLine()
+			cut += len(line)
+		}
+		l.line(text, cut)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sayDropped(len(l.left))
+	for _, text := range l.left {
+		l.write([]byte(text))
+	}
+	l.left = nil
 }
 
-func (l *pluginLog) line(line []byte) {
+// line takes one line, of which some bytes were cut off.
+func (l *pluginLog) line(line []byte, cut int) {
 	line = bytes.TrimSpace(line)
 	if len(line) == 0 {
 		return
 	}
+	if cut > 0 {
+		line = fmt.Appendf(line, " ... and %d bytes more", cut)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.limit.Allow() {
+		if l.dropped++; len(l.left) == lastLines {
+			l.left = append(l.left[:0], l.left[1:]...)
+		}
+		l.left = append(l.left, string(line))
+		return
+	}
+	l.sayDropped(0)
+	l.left = l.left[:0]
+	l.write(line)
+}
+
+// sayDropped says how many lines were left out, save those that follow now.
+func (l *pluginLog) sayDropped(following int) {
+	if n := l.dropped - following; n > 0 {
+		l.log.Warn("the plugin printed too much: lines were left out", "lines", n)
+	}
+	l.dropped = 0
+}
+
+func (l *pluginLog) write(line []byte) {
 	if level, message, pairs, ok := parseEntry(line); ok {
 		l.log.Log(level, message, pairs...)
 		return
@@ -95,16 +155,19 @@ func parseEntry(line []byte) (level hclog.Level, message string, pairs []any, ok
 type lineWriter struct {
 	log     *pluginLog
 	pending []byte
+	cut     int
 }
 
 func (w *lineWriter) Write(data []byte) (int, error) {
-	w.pending = append(w.pending, data...)
-	for {
-		line, rest, found := bytes.Cut(w.pending, []byte("\n"))
-		if !found && len(line) < maxLine {
-			return len(data), nil
+	for rest := data; len(rest) > 0; {
+		line, after, found := bytes.Cut(rest, []byte("\n"))
+		room := min(len(line), maxLine-len(w.pending))
+		w.pending, w.cut = append(w.pending, line[:room]...), w.cut+len(line)-room
+		if found {
+			w.log.line(w.pending, w.cut)
+			w.pending, w.cut = w.pending[:0], 0
 		}
-		w.log.line(line)
-		w.pending = append(w.pending[:0], rest...)
+		rest = after
 	}
+	return len(data), nil
 }

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -30,7 +29,8 @@ type process struct {
 
 	mu     sync.Mutex
 	living bool
-	doomed bool // kill was called
+	doomed bool   // kill was called
+	why    string // it was killed, if there is something to say about that
 }
 
 func newProcess(cmd *exec.Cmd, logStderr func(io.Reader)) (*process, error) {
@@ -45,7 +45,6 @@ func newProcess(cmd *exec.Cmd, logStderr func(io.Reader)) (*process, error) {
 		return nil, err
 	}
 	cmd.Stdout, cmd.Stderr = theirStdout, theirStderr
-	cmd.SysProcAttr = processAttributes()
 	return &process{
 		cmd: cmd, stdout: stdout, stderr: stderr, theirs: []*os.File{theirStdout, theirStderr},
 		logStderr: logStderr, exited: make(chan struct{}),
@@ -64,7 +63,7 @@ func (p *process) Start(context.Context) error {
 func (p *process) live(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	err := p.cmd.Start()
+	err := p.spawn()
 	for _, f := range p.theirs {
 		f.Close()
 	}
@@ -104,8 +103,18 @@ func (p *process) kill() {
 	defer p.mu.Unlock()
 	p.doomed = true
 	if p.living {
-		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+		p.killAll()
 	}
+}
+
+// killFor kills the process for what it did, which becomes part of how it ended.
+func (p *process) killFor(why string) {
+	p.mu.Lock()
+	if p.why == "" && !p.doomed {
+		p.why = why
+	}
+	p.mu.Unlock()
+	p.kill()
 }
 
 // exit is how the process ended: "exit status 2", "signal: killed". It waits for that.
@@ -113,6 +122,11 @@ func (p *process) exit() string {
 	<-p.exited
 	if p.cmd.ProcessState == nil {
 		return "not started"
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.why != "" {
+		return p.cmd.ProcessState.String() + ": " + p.why
 	}
 	return p.cmd.ProcessState.String()
 }

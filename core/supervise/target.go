@@ -273,8 +273,10 @@ func (t *Target) running() (*instance, error) {
 }
 
 // Deliver returns one outcome a record, in the records' order. When ctx ends first, the plugin gets a
-// second more to say what it knows, and then every record is Retry: it was slow, not broken. The error
-// is always an ErrBroken, and of the kind ErrDown when the plugin never saw the records.
+// few seconds more to say what it knows. If it still does not answer after a deadline, it hangs, which nothing
+// but a new process mends: it is killed, and broke with these records in flight. If the call was cut short,
+// every record is Retry instead. The error is always an ErrBroken, and of the kind ErrDown when the plugin
+// never saw the records.
 func (t *Target) Deliver(ctx context.Context, records []sdk.Record) ([]sdk.Outcome, error) {
 	return t.each(ctx, records, (*host.Client).Deliver)
 }
@@ -294,7 +296,13 @@ func (t *Target) each(ctx context.Context, records []sdk.Record, call func(*host
 	if err == nil {
 		return outcomes, nil
 	}
-	if late := ctx.Err(); late != nil && !inst.gone(err) {
+	late := ctx.Err()
+	if errors.Is(late, context.DeadlineExceeded) && status.Code(err) == codes.DeadlineExceeded {
+		t.down(inst)
+		inst.process.killFor("it hung: a call did not end when its time was up")
+		return nil, fmt.Errorf("%w: it hung, and was ended", ErrBroken)
+	}
+	if late != nil && !inst.gone(err) {
 		outcomes = make([]sdk.Outcome, len(records))
 		for i := range outcomes {
 			outcomes[i] = tooLate(late)

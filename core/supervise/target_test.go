@@ -75,6 +75,17 @@ func start(t *testing.T, s Spec) *Target {
 	return target
 }
 
+// childOf waits for the one process that another one started.
+func childOf(t *testing.T, pid int) (child int) {
+	t.Helper()
+	eventually(t, "it has a child", func() bool {
+		all := tree(pid)
+		child = all[len(all)-1]
+		return len(all) == 2
+	})
+	return child
+}
+
 func record(id, do string) sdk.Record {
 	return sdk.Record{ID: id, Fields: json.RawMessage(fmt.Sprintf(`{"do":%q}`, do))}
 }
@@ -133,8 +144,8 @@ func TestDeliver(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, id := range []string{"a", "b"} {
-		if want := fmt.Sprintf("%s by %d", id, st.Pid); outcomes[i].Kind != sdk.KindDelivered || outcomes[i].Reference != want {
-			t.Errorf("outcome %d: %+v, want %q", i, outcomes[i], want)
+		if outcomes[i].Kind != sdk.KindDelivered || outcomes[i].Reference != id {
+			t.Errorf("outcome %d: %+v, want %q", i, outcomes[i], id)
 		}
 	}
 	if got, err := target.Check(t.Context()); err != nil || got.Kind != sdk.KindUnauthorized {
@@ -190,6 +201,9 @@ func TestCrashOnRecord(t *testing.T) {
 		if st := target.Status(); st.State != BackingOff || st.Pid != 0 || st.LastExit != how {
 			t.Errorf("%s: status %+v", do, st)
 		}
+		if do == "crash" && !strings.Contains(log.String(), "it says why") {
+			t.Errorf("what it said is not logged:\n%s", log)
+		}
 		if do == "panic" && !strings.Contains(log.String(), "[ERROR] plugin: panic: Deliver panics") {
 			t.Errorf("the panic is not logged:\n%s", log)
 		}
@@ -212,34 +226,38 @@ func TestRelaunchThatFails(t *testing.T) {
 	}
 }
 
-func TestSlowPluginIsNotBroken(t *testing.T) {
+// A call that is cut short says nothing of the plugin.
+func TestCutShort(t *testing.T) {
 	s, _ := spec(t, "chaos", `{}`)
 	target := start(t, s)
 	pid := target.Status().Pid
-	deadline, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	canceled, cancel2 := context.WithCancel(t.Context())
-	time.AfterFunc(50*time.Millisecond, cancel2)
-	for _, c := range []struct {
-		ctx  context.Context
-		do   string
-		code string
-	}{
-		{deadline, "hang", "TIMEOUT"},
-		{canceled, "hang", "CANCELED"},
-	} {
-		outcomes, err := target.Deliver(c.ctx, []sdk.Record{record("a", ""), record("b", c.do)})
-		if err != nil || len(outcomes) != 2 {
-			t.Fatal(outcomes, err)
-		}
-		for _, o := range outcomes {
-			if o.Kind != sdk.KindRetry || o.Code != c.code {
-				t.Errorf("%s: outcome %+v", c.code, o)
-			}
-		}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	outcomes, err := target.Deliver(ctx, []sdk.Record{record("a", ""), record("b", "hang")})
+	if err != nil || len(outcomes) != 2 || outcomes[0].Kind != sdk.KindRetry || outcomes[1].Code != "CANCELED" {
+		t.Fatal(outcomes, err)
 	}
 	if _, err := target.Deliver(t.Context(), []sdk.Record{record("a", "")}); err != nil || target.Status().Pid != pid {
 		t.Errorf("after it: %v, %+v", err, target.Status())
+	}
+}
+
+// A plugin that does not come back after a deadline is ended, and its records are to blame.
+func TestHang(t *testing.T) {
+	s, log := spec(t, "chaos", `{}`)
+	target := start(t, s)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if outcomes, err := target.Deliver(ctx, []sdk.Record{record("a", ""), record("b", "hang")}); !errors.Is(err, ErrBroken) || errors.Is(err, ErrDown) {
+		t.Fatal(outcomes, err)
+	}
+	eventually(t, "it is launched again", func() bool { return target.Status().Restarts == 1 })
+	awaitReady(t, target)
+	if _, err := target.Deliver(t.Context(), []sdk.Record{record("a", "")}); err != nil {
+		t.Error(err)
+	}
+	if st := target.Status(); !strings.Contains(st.LastExit, "it hung") || !strings.Contains(log.String(), "it hung") {
+		t.Errorf("status %+v", st)
 	}
 }
 
@@ -261,15 +279,51 @@ func TestFloodedLog(t *testing.T) {
 	if _, err := target.Deliver(t.Context(), []sdk.Record{record("a", "flood")}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the last lines are logged", func() bool {
-		text := log.String()
-		return strings.Contains(text, "line=4999") && strings.Contains(text, "raw 4999") && strings.Contains(text, "long long")
+	eventually(t, "what was left out is said", func() bool {
+		target.Deliver(t.Context(), []sdk.Record{record("b", "say")})
+		return strings.Contains(log.String(), "lines were left out")
 	})
+	if text := log.String(); strings.Count(text, "\n") > 3000 || strings.Contains(text, "line=4500") {
+		t.Errorf("%d lines are logged", strings.Count(text, "\n"))
+	}
 	if strings.Contains(log.String(), "ann@") {
 		t.Error("an address is in the log")
 	}
 	if !strings.Contains(log.String(), "[INFO]  plugin: flood: target=x") || !strings.Contains(log.String(), "[WARN]  plugin: raw 1: target=x") {
 		t.Errorf("levels are wrong: %.500s", log)
+	}
+}
+
+// What a plugin says last says why it ended, and is logged however much went before.
+func TestLastWords(t *testing.T) {
+	s, log := spec(t, "chaos", `{}`)
+	s.pace = pace{initial: time.Hour, max: time.Hour, well: time.Hour}
+	target := start(t, s)
+	if _, err := target.Deliver(t.Context(), []sdk.Record{record("a", "last")}); !errors.Is(err, ErrBroken) {
+		t.Error(err)
+	}
+	if text := log.String(); !strings.Contains(text, "lines were left out") || !strings.Contains(text, "[ERROR] plugin: panic: the last words") {
+		t.Errorf("%d bytes, ending with %s", len(text), text[max(0, len(text)-2000):])
+	}
+}
+
+func TestLongLines(t *testing.T) {
+	log := &output{}
+	l := newPluginLog(hclog.New(&hclog.LoggerOptions{Output: log}))
+	l.read(strings.NewReader(strings.Repeat("x", 3*maxLine+5) + "\nshort\n"))
+	w := &lineWriter{log: l}
+	for range 4 {
+		w.Write([]byte(strings.Repeat("y", maxLine)))
+	}
+	w.Write([]byte("\nshort too\nunended"))
+	text := log.String()
+	for _, want := range []string{"x ... and 16389 bytes more", "short", "y ... and 24576 bytes more", "short too"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if len(text) > 3*maxLine || strings.Contains(text, "unended") {
+		t.Errorf("%d bytes", len(text))
 	}
 }
 

@@ -270,22 +270,25 @@ func TestDeliverOutlivesItsContext(t *testing.T) {
 			return ctx, cancel
 		},
 	} {
-		answer := make(chan struct{})
-		client := clientOf(t, &raw{outcomes: []*targetpb.Outcome{{Id: "a", Kind: targetpb.Outcome_DELIVERED}}, deliver: func(context.Context) { <-answer }})
-		ctx, cancel := end(t.Context())
-		time.AfterFunc(50*time.Millisecond, func() { close(answer) })
-		outcomes, err := client.Deliver(ctx, []sdk.Record{{ID: "a"}})
-		if err != nil || outcomes[0].Kind != sdk.KindDelivered {
-			t.Errorf("%s, answered late: %+v, %v", name, outcomes, err)
-		}
-		cancel()
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			answer := make(chan struct{})
+			client := clientOf(t, &raw{outcomes: []*targetpb.Outcome{{Id: "a", Kind: targetpb.Outcome_DELIVERED}}, deliver: func(context.Context) { <-answer }})
+			ctx, cancel := end(t.Context())
+			time.AfterFunc(50*time.Millisecond, func() { close(answer) })
+			outcomes, err := client.Deliver(ctx, []sdk.Record{{ID: "a"}})
+			if err != nil || outcomes[0].Kind != sdk.KindDelivered {
+				t.Errorf("%s, answered late: %+v, %v", name, outcomes, err)
+			}
+			cancel()
 
-		client = clientOf(t, &raw{deliver: func(ctx context.Context) { <-ctx.Done() }})
-		ctx, cancel = end(t.Context())
-		_, err = client.Deliver(ctx, []sdk.Record{{ID: "a"}})
-		if code := status.Code(err); code != codes.DeadlineExceeded && code != codes.Canceled {
-			t.Errorf("%s, never answered: %v", name, err)
-		}
-		cancel()
+			client = clientOf(t, &raw{deliver: func(ctx context.Context) { <-ctx.Done() }})
+			ctx, cancel = end(t.Context())
+			_, err = client.Deliver(ctx, []sdk.Record{{ID: "a"}})
+			if code := status.Code(err); code != codes.DeadlineExceeded && code != codes.Canceled {
+				t.Errorf("%s, never answered: %v", name, err)
+			}
+			cancel()
+		})
 	}
 }

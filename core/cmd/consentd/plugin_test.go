@@ -19,14 +19,18 @@ func TestExternalPlugin(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	out := i.path("out")
+	if err := os.Mkdir(out, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	executable := filepath.Join(dir, "consentd-plugin-acme")
 	if out, err := exec.Command("go", "build", "-o", executable, "./testdata/acme").CombinedOutput(); err != nil {
 		t.Fatalf("build the plugin: %v\n%s", err, out)
 	}
-	out, code := i.run("plugin", "sum", executable)
-	sum := strings.TrimSpace(out)
+	said, code := i.run("plugin", "sum", executable)
+	sum := strings.TrimSpace(said)
 	if code != 0 || len(sum) != 64 {
-		t.Fatalf("plugin sum: exit code %d, %q", code, out)
+		t.Fatalf("plugin sum: exit code %d, %q", code, said)
 	}
 	config := func(pin string) string {
 		return fmt.Sprintf(baseConfig, i.listener, i.admin, i.path("consentd.db")) + apiKeySource + fmt.Sprintf(`
@@ -44,7 +48,7 @@ rule "log" {
     key = citizen.id
   }
 }
-`, dir, pin, i.path("acme.jsonl"))
+`, dir, pin, filepath.Join(out, "acme.jsonl"))
 	}
 	i.write(config(""))
 	if cmd := exec.Command(binary, "validate", "--config", i.path("config.hcl")); true {
@@ -53,11 +57,11 @@ rule "log" {
 			t.Errorf("without a pin: %v\n%s", err, text)
 		}
 	}
-	i.write(config(fmt.Sprintf("plugin \"acme\" {\n  sha256 = [%q]\n  env = [\"ACME_GREETING\"]\n}\n", sum)))
+	i.write(config(fmt.Sprintf("plugin \"acme\" {\n  sha256 = [%q]\n  env = [\"ACME_GREETING\"]\n  write = [%q]\n}\n", sum, out)))
 	i.start()
 	i.accept(update("ada", "GRANTED", 1))
 	i.settled("log")
-	if line, err := os.ReadFile(i.path("acme.jsonl")); err != nil || string(line) != "{\"key\":\"ada\"}\n" {
+	if line, err := os.ReadFile(filepath.Join(out, "acme.jsonl")); err != nil || string(line) != "{\"key\":\"ada\"}\n" {
 		t.Errorf("acme wrote %q, %v", line, err)
 	}
 	if log := i.log.String(); !strings.Contains(log, "greeting=hello") || strings.Contains(log, "/home/somebody") {

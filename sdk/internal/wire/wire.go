@@ -23,5 +23,6 @@ var Handshake = plugin.HandshakeConfig{
 const MaxMessage = 64 << 20
 
 // Grace is how long a call outlives the context of its caller. The plugin's context ends that much
-// before the call does, so that outcomes which were known by then still reach the host.
-const Grace = time.Second
+// before the call does, so that outcomes which were known by then still reach the host. A plugin that takes longer
+// hangs.
+const Grace = 5 * time.Second
