@@ -27,6 +27,7 @@ func Each(ctx context.Context, records []Record, atOnce int, deliver func(contex
 				continue
 			}
 			outcomes[i] = deliver(ctx, records[i])
+			outcomes[i].Individual = true
 		}
 	}
 	var workers sync.WaitGroup

@@ -23,6 +23,10 @@ type Outcome struct {
 	RetryAfter time.Duration
 	// Reference is the vendor's own id of what it did, kept in the receipt.
 	Reference string
+	// Individual is whether the vendor judged this very record. When every record of a Deliver is Rejected and
+	// none of them so, the host tries them again in halves, since one of them may have sunk the rest. Each
+	// and package batch set it.
+	Individual bool
 }
 
 // Kind is the class of an outcome. The zero value is Retry: what is not known may be tried again.

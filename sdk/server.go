@@ -218,7 +218,7 @@ func outcomesToProto(in []Outcome, records []Record) []*targetpb.Outcome {
 }
 
 func outcomeToProto(o Outcome, r Record) *targetpb.Outcome {
-	out := &targetpb.Outcome{Id: r.ID, Kind: kindToProto(o.Kind), Reference: o.Reference}
+	out := &targetpb.Outcome{Id: r.ID, Kind: kindToProto(o.Kind), Reference: o.Reference, Individual: o.Individual}
 	if o.Code != "" {
 		out.Code = Redact(o.Code, r.Fields)
 	}

@@ -60,9 +60,9 @@ func (g *Group) alike(claims []store.Claimed) (n, size int) {
 	return n, size
 }
 
-// rejectedWhole is whether every one of several records was rejected.
+// rejectedWhole is whether every one of several records was rejected, and none of them by itself.
 func rejectedWhole(outcomes []sdk.Outcome) bool {
-	return len(outcomes) > 1 && !slices.ContainsFunc(outcomes, func(o sdk.Outcome) bool { return o.Kind != sdk.KindRejected })
+	return len(outcomes) > 1 && !slices.ContainsFunc(outcomes, func(o sdk.Outcome) bool { return o.Kind != sdk.KindRejected || o.Individual })
 }
 
 // alone delivers one claim with nothing else in flight, because the plugin broke with it in flight before,

@@ -34,6 +34,9 @@ func (c Call[T]) Deliver(ctx context.Context, records []sdk.Record) []sdk.Outcom
 	for _, chunk := range c.plan(records, outcomes) {
 		c.send(ctx, chunk, outcomes)
 	}
+	for i := range outcomes {
+		outcomes[i].Individual = true // what was refused whole was halved
+	}
 	return outcomes
 }
 

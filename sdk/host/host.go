@@ -235,6 +235,7 @@ func inOrder[T any](byID map[string]T, records []sdk.Record, missing T) []T {
 func outcomeFromProto(o *targetpb.Outcome) sdk.Outcome {
 	out := sdk.Outcome{
 		Kind: kindFromProto(o.GetKind()), Code: o.GetCode(), Message: o.GetMessage(), Reference: o.GetReference(),
+		Individual: o.GetIndividual(),
 	}
 	if after := o.GetRetryAfter(); after != nil {
 		out.RetryAfter = min(max(after.AsDuration(), 0), sdk.MaxRetryAfter)

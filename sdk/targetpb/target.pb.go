@@ -1270,7 +1270,10 @@ type Outcome struct {
 	// When the vendor said how long to wait.
 	RetryAfter *durationpb.Duration `protobuf:"bytes,5,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
 	// The vendor's own reference for what it did, kept in the receipt.
-	Reference     string `protobuf:"bytes,6,opt,name=reference,proto3" json:"reference,omitempty"`
+	Reference string `protobuf:"bytes,6,opt,name=reference,proto3" json:"reference,omitempty"`
+	// Whether the vendor judged this very record. When every record of a call is REJECTED and none of them so, the
+	// host tries them again in halves, since one of them may have sunk the rest.
+	Individual    bool `protobuf:"varint,7,opt,name=individual,proto3" json:"individual,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1345,6 +1348,13 @@ func (x *Outcome) GetReference() string {
 		return x.Reference
 	}
 	return ""
+}
+
+func (x *Outcome) GetIndividual() bool {
+	if x != nil {
+		return x.Individual
+	}
+	return false
 }
 
 var File_target_proto protoreflect.FileDescriptor
@@ -1423,7 +1433,7 @@ const file_target_proto_rawDesc = "" +
 	"\rEraseResponse\x127\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x1b.consentd.target.v1.OutcomeR\boutcomes\"\x0e\n" +
 	"\fCloseRequest\"\x0f\n" +
-	"\rCloseResponse\"\xc5\x02\n" +
+	"\rCloseResponse\"\xe5\x02\n" +
 	"\aOutcome\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x124\n" +
 	"\x04kind\x18\x02 \x01(\x0e2 .consentd.target.v1.Outcome.KindR\x04kind\x12\x12\n" +
@@ -1431,7 +1441,10 @@ const file_target_proto_rawDesc = "" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12:\n" +
 	"\vretry_after\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"retryAfter\x12\x1c\n" +
-	"\treference\x18\x06 \x01(\tR\treference\"l\n" +
+	"\treference\x18\x06 \x01(\tR\treference\x12\x1e\n" +
+	"\n" +
+	"individual\x18\a \x01(\bR\n" +
+	"individual\"l\n" +
 	"\x04Kind\x12\t\n" +
 	"\x05RETRY\x10\x00\x12\r\n" +
 	"\tDELIVERED\x10\x01\x12\r\n" +
