@@ -69,7 +69,7 @@ var mutants = []mutant{
 		edits: []edit{
 			{"core/store/sqlite/settle.go", "case desired == st.Claim.Desired:", "case st.Status == store.Settled:\n\t\tst.Claim.Desired = desired\n\t\treturn w.settleAs(st, was)\n\tcase desired == st.Claim.Desired:"},
 		},
-		tests: "TestKill",
+		tests: "TestKill$|TestDeltas",
 	},
 	{
 		name: "a failed sync is taken for a full disk",
@@ -97,7 +97,7 @@ var mutants = []mutant{
 	{
 		name: "a damaged store is replaced by an empty one",
 		edits: []edit{
-			{"core/store/sqlite/sqlite.go", "s, err := open(ctx, path)", "s, err := open(ctx, path)\n\tif err != nil {\n\t\tos.Remove(path)\n\t\tos.Remove(path + \"-wal\")\n\t\ts, err = open(ctx, path)\n\t}"},
+			{"core/store/sqlite/sqlite.go", "s, err := open(ctx, path, keys)", "s, err := open(ctx, path, keys)\n\tif err != nil {\n\t\tos.Remove(path)\n\t\tos.Remove(path + \"-wal\")\n\t\ts, err = open(ctx, path, keys)\n\t}"},
 		},
 		tests: "TestDamagedStore",
 	},
@@ -111,14 +111,14 @@ var mutants = []mutant{
 	{
 		name: "401 is the record's fault",
 		edits: []edit{
-			{"sdk/outcome.go", "case status == 401 || status == 403 || status == 407:\n\t\to.Kind = KindUnauthorized", "case status == 401 || status == 403 || status == 407:\n\t\to.Kind = KindRejected"},
+			{"sdk/outcome.go", "status == 407:\n\t\to.Kind = KindUnauthorized", "status == 407:\n\t\to.Kind = KindRejected"},
 		},
 		tests: "TestBadTargets",
 	},
 	{
 		name: "Retry-After is not heeded",
 		edits: []edit{
-			{"core/dispatch/gate.go", "wait := max(delay(g.retry, g.pauses), atLeast)", "wait := delay(g.retry, g.pauses)"},
+			{"core/dispatch/gate.go", "wait := named(atLeast)", "wait := named(0)"},
 		},
 		tests: "TestBadTargets",
 	},
