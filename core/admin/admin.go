@@ -42,6 +42,8 @@ type Options struct {
 	Release func(ctx context.Context, source, citizenID string) error
 	// Erase removes a citizen.
 	Erase func(ctx context.Context, source, citizenID string) (Erased, error)
+	// Reload reads the configuration again, whole or not at all.
+	Reload func(ctx context.Context) (Reloaded, error)
 	// Serving is whether the daemon takes updates: it has started and is not about to end.
 	Serving func() bool
 }
@@ -54,6 +56,7 @@ func NewHandler(o Options) http.Handler {
 	h := &handler{o}
 	api := http.NewServeMux()
 	api.HandleFunc("GET /v1/status", h.status)
+	api.HandleFunc("POST /v1/reload", h.reload)
 	api.HandleFunc("GET /v1/dead", h.listDead)
 	api.HandleFunc("POST /v1/dead/replay", h.replayDead)
 	api.HandleFunc("POST /v1/dead/discard", h.discardDead)
@@ -137,6 +140,15 @@ func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	fmt.Fprintln(w, "ready")
+}
+
+func (h *handler) reload(w http.ResponseWriter, r *http.Request) {
+	done, err := h.Options.Reload(r.Context())
+	if err != nil && !errors.Is(err, store.ErrUnavailable) {
+		problem(w, http.StatusUnprocessableEntity, err.Error())
+		return
+	}
+	h.answer(w, done, err)
 }
 
 func (h *handler) status(w http.ResponseWriter, r *http.Request) {

@@ -7,13 +7,24 @@ type Status struct {
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 	// Config is the hash of the configuration in force.
-	Config  string   `json:"config"`
-	Sources []Source `json:"sources"`
-	Targets []Target `json:"targets"`
+	Config string `json:"config"`
+	// Loaded is since when it is, and ReloadFailed when a later one was last refused.
+	Loaded       *time.Time `json:"loaded,omitempty"`
+	ReloadFailed *time.Time `json:"reload_failed,omitempty"`
+	Sources      []Source   `json:"sources"`
+	Targets      []Target   `json:"targets"`
 	// Quarantined is how many bodies are in quarantine, counted up to 1000.
 	Quarantined int `json:"quarantined"`
 	// Held is how many citizens have grants that are held.
 	Held int `json:"held"`
+}
+
+// Reloaded is the answer to POST /v1/reload.
+type Reloaded struct {
+	// Config is the hash of the configuration in force.
+	Config string `json:"config"`
+	// Changed is whether it is another than before.
+	Changed bool `json:"changed"`
 }
 
 // Source is one source of a Status.

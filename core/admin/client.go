@@ -82,6 +82,12 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, err
 }
 
+// Reload has the daemon read its configuration again.
+func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
+	err = c.do(ctx, http.MethodPost, "/v1/reload", nil, &r)
+	return r, err
+}
+
 // Dead lists one page of dead letters.
 func (c *Client) Dead(ctx context.Context, sel DeadSelection, after int64, limit int) (p DeadPage, err error) {
 	q := url.Values{}

@@ -28,7 +28,7 @@ import (
 // nowhere is a store that keeps nothing.
 type nowhere struct{}
 
-func (nowhere) Accept(context.Context, consent.Update, []store.Route) (consent.Verdict, error) {
+func (nowhere) Accept(context.Context, consent.Update) (consent.Verdict, error) {
 	return consent.Accepted, nil
 }
 func (nowhere) Quarantine(context.Context, store.Quarantined) error { return nil }
@@ -39,10 +39,10 @@ func serveBare(address string) error {
 	log := hclog.NewNullLogger()
 	h, err := webhook.New(webhook.Options{
 		Listener: listener, Store: nowhere{}, Log: log, Metrics: webhook.NewMetrics(prometheus.NewRegistry()),
-		Sources: []webhook.Source{{Source: config.Source{
+		Sources: []config.Source{{
 			Name: "dataguard", Path: "/webhooks/dataguard", UpdateType: consent.EffectivePermission,
 			Auth: config.Auth{Mode: config.AuthAPIKey, Header: "X-API-Key", Keys: []string{"bench"}},
-		}}},
+		}},
 	})
 	if err != nil {
 		return err

@@ -33,9 +33,11 @@ type App struct {
 	// Plugins are the bundled ones, Simulators those of their vendors for run --dev.
 	Plugins    []sdk.Plugin
 	Simulators []Simulator
-	Stdin      io.Reader
-	Stdout     io.Writer
-	Stderr     io.Writer
+	// Hangup, if not nil, receives when the daemon is to reload its configuration.
+	Hangup <-chan os.Signal
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
 }
 
 // Simulator plays a vendor.
@@ -101,7 +103,7 @@ func (a *App) root() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(
-		a.run(), a.validate(), a.fmt(), a.explain(), a.send(), a.status(), a.dead(), a.quarantine(), a.citizen(), a.receipts(), a.store(), a.plugin(), a.version(),
+		a.run(), a.reload(), a.validate(), a.fmt(), a.explain(), a.send(), a.status(), a.dead(), a.quarantine(), a.citizen(), a.receipts(), a.store(), a.plugin(), a.version(),
 	)
 	mistakes(root)
 	return root

@@ -8,7 +8,9 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/daemon"
+	"github.com/consentd/consentd/core/supervise"
 )
 
 func (a *App) run() *cobra.Command {
@@ -46,7 +48,15 @@ func (a *App) run() *cobra.Command {
 				return err
 			}
 			diags, err := daemon.Run(cmd.Context(), daemon.Options{
-				Config: cfg, Finder: finder, Version: a.Version, Log: a.logger(cfg.Log),
+				Config: cfg, Finder: finder, Version: a.Version, Log: a.logger(cfg.Log), Hangup: a.Hangup,
+				Load: func() (*config.Config, supervise.Finder, hcl.Diagnostics, error) {
+					cfg, diags := config.Load(c.named(), os.LookupEnv)
+					if diags.HasErrors() {
+						return cfg, supervise.Finder{}, diags, nil
+					}
+					finder, err := a.finder(cfg)
+					return cfg, finder, nil, err
+				},
 				Warn: func(d hcl.Diagnostics) { _ = a.diagnose(cfg, d, false) },
 			})
 			if diags.HasErrors() {

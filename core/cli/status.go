@@ -22,7 +22,11 @@ func (a *App) status() *cobra.Command {
 			if l.json {
 				return printJSON(a.Stdout, s)
 			}
-			fmt.Fprintf(a.Stdout, "consentd %s, up for %s, configuration %.12s\n\n", s.Version, span(time.Since(s.Started)), s.Config)
+			fmt.Fprintf(a.Stdout, "consentd %s, up for %s, configuration %.12s\n", s.Version, span(time.Since(s.Started)), s.Config)
+			if s.ReloadFailed != nil {
+				fmt.Fprintf(a.Stdout, "The last reload failed %s: what the configuration file says now is not in force. `consentd validate` says why.\n", ago(s.ReloadFailed))
+			}
+			fmt.Fprintln(a.Stdout)
 			sources := newTable(a.Stdout, "SOURCE", "PATH", "UPDATE TYPE", "AUTH")
 			for _, src := range s.Sources {
 				sources.row(src.Name, src.Path, src.UpdateType, src.Auth)

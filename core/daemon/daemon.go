@@ -4,7 +4,7 @@ package daemon
 
 import (
 	"context"
-	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -23,13 +23,11 @@ import (
 
 	"github.com/consentd/consentd/core/admin"
 	"github.com/consentd/consentd/core/config"
-	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/dispatch"
 	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/core/store/sqlite"
 	"github.com/consentd/consentd/core/supervise"
 	"github.com/consentd/consentd/core/webhook"
-	"github.com/consentd/consentd/sdk"
 )
 
 // drainTimeout is how long a stopping daemon waits for what is in flight. systemd's own default is 90 s.
@@ -37,8 +35,12 @@ const drainTimeout = 30 * time.Second
 
 // Options are what a daemon is made of.
 type Options struct {
-	Config  *config.Config
-	Finder  supervise.Finder
+	Config *config.Config
+	Finder supervise.Finder
+	// Load reads the configuration again for a reload. Nil: it cannot be reloaded.
+	Load func() (*config.Config, supervise.Finder, hcl.Diagnostics, error)
+	// Hangup, if not nil, receives when the configuration is to be reloaded.
+	Hangup  <-chan os.Signal
 	Version string
 	Log     hclog.Logger
 	// Warn, if not nil, is called once with what is not wrong and yet worth knowing, before updates flow.
@@ -67,32 +69,27 @@ type daemon struct {
 	started  time.Time
 	registry *prometheus.Registry
 	store    store.Store
+	router   *router
+	front    *front
 	draining atomic.Bool
 	// world is what runs, nil until all of it does. The admin address answers before.
-	world    atomic.Pointer[world]
-	failed   chan error // the servers' errors
-	cleanups []cleanup
+	world atomic.Pointer[world]
+	// changing is held while one world takes the place of another, and entered is the one that came last,
+	// also when it has not got in whole.
+	changing   sync.Mutex
+	entered    *world
+	reloads    reloads
+	failed     chan error // the servers' errors
+	cleanups   []cleanup
+	deliveries *dispatch.Metrics
+	webhooks   *webhook.Metrics
 	// imbalance is what audits find.
 	imbalance *prometheus.GaugeVec
-}
-
-// world is what the configuration asks for, once it runs.
-type world struct {
-	plan    *plan
-	targets []*target
-	sources map[string]webhook.Source
 }
 
 type cleanup struct {
 	name string
 	run  func(context.Context) error
-}
-
-// target is one target block at work.
-type target struct {
-	config.Target
-	process *supervise.Target
-	group   *dispatch.Group
 }
 
 // Run runs the daemon until ctx ends or it cannot go on. Diagnostics say why it did not start; mere warnings
@@ -107,14 +104,18 @@ func Run(ctx context.Context, o Options) (hcl.Diagnostics, error) {
 	if err != nil || diags.HasErrors() {
 		return diags, err
 	}
-	select {
-	case <-ctx.Done():
-		d.Log.Info("stopping")
-		return nil, nil
-	case <-d.store.Failed():
-		return nil, errors.New("the store failed to commit, and what is on disk is not known: ending, so that it is opened anew")
-	case err := <-d.failed:
-		return nil, err
+	for {
+		select {
+		case <-ctx.Done():
+			d.Log.Info("stopping")
+			return nil, nil
+		case <-d.store.Failed():
+			return nil, errors.New("the store failed to commit, and what is on disk is not known: ending, so that it is opened anew")
+		case err := <-d.failed:
+			return nil, err
+		case <-d.Hangup:
+			_, _ = d.reload(ctx) // it logs how that went
+		}
 	}
 }
 
@@ -158,7 +159,9 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 		Name: "consentd_ledger_imbalance",
 		Help: "By how much accepted differs from the sum of what became of it, at the last audit. Always 0.",
 	}, []string{"target"})
-	d.registry.MustRegister(storeCollector{d.store, d.Log}, pluginCollector{d}, d.imbalance)
+	d.router, d.front = &router{store: d.store}, &front{}
+	d.deliveries, d.webhooks = dispatch.NewMetrics(d.registry), webhook.NewMetrics(d.registry)
+	d.registry.MustRegister(storeCollector{d.store, d.Log}, pluginCollector{d}, d.imbalance, reloadCollector{d})
 
 	// Both addresses are taken first, so that nothing is delivered by a daemon that cannot listen; the admin
 	// address answers at once, so that probes see that the process lives.
@@ -176,31 +179,22 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 		}
 		return nil
 	})
-	w := &world{plan: plan, sources: map[string]webhook.Source{}}
-	for _, s := range d.Config.Sources {
-		w.sources[s.Name] = webhook.Source{Source: s, Routes: plan.routesOf(s.Name)}
-	}
-	if err := d.reroute(ctx, w); err != nil {
-		return diags, err
-	}
-	if err := d.dropErasures(ctx); err != nil {
-		return diags, err
-	}
-	targetDiags, err := d.startTargets(ctx, plan, w)
-	diags = append(diags, targetDiags...)
+	w, worldDiags, err := d.build(ctx, plan, nil)
+	diags = append(diags, worldDiags...)
 	if err != nil || diags.HasErrors() {
 		return diags, err
 	}
 	if d.Warn != nil && len(diags) > 0 {
 		d.Warn(diags)
 	}
-	d.startUpkeep(w)
-	if err := d.startListener(w, listener); err != nil {
-		return diags, environment(err)
+	d.later("targets", d.leave)
+	if err := d.enter(ctx, w); err != nil {
+		return diags, err
 	}
-	d.world.Store(w)
+	d.startUpkeep()
+	d.startListener(listener)
 	d.Log.Info("consentd runs", "version", d.Version, "listener", listener.Addr().String(), "admin", adminAddr.String(),
-		"targets", len(w.targets), "config", d.Config.Hash)
+		"targets", len(w.targets), "config", w.config.Hash)
 	_, _ = sd.SdNotify(false, sd.SdNotifyReady)
 	if d.Started != nil {
 		d.Started(listener.Addr(), adminAddr)
@@ -217,101 +211,17 @@ func runtimeDir() (string, error) {
 	return parent, supervise.Sweep(parent)
 }
 
-func (d *daemon) startTargets(ctx context.Context, p *plan, w *world) (hcl.Diagnostics, error) {
-	var diags hcl.Diagnostics
-	metrics := dispatch.NewMetrics(d.registry)
-	d.later("targets", w.stop)
-	for _, t := range d.Config.Targets {
-		process, mistakes, err := p.launch(ctx, t)
-		diags = append(diags, mistakes...)
-		if err != nil {
-			return diags, environment(err)
-		}
-		if process == nil {
-			continue
-		}
-		about := process.Description()
-		var erase func(context.Context, []sdk.Record) ([]sdk.Outcome, error)
-		if t.Erase {
-			erase = process.Erase
-		}
-		group := dispatch.Start(dispatch.Target{
-			Name:           t.Name,
-			Plugin:         about.Type + " " + about.Version,
-			Deliverer:      process,
-			Erase:          erase,
-			Rules:          p.rulesOf(t.Name),
-			MaxBatch:       orElse(about.Limits.MaxBatch, 100),
-			MaxInFlight:    inFlight(t.MaxInFlight, about.Limits.MaxInFlight),
-			Timeout:        t.Timeout,
-			RateLimit:      t.RateLimit,
-			Retry:          t.Retry,
-			DeadRetryEvery: d.Config.DeadLetter.RetryEvery,
-			ConfigHash:     d.Config.Hash,
-			Identity:       identity(t),
-		}, d.store, metrics, d.Log.Named("dispatch"))
-		w.targets = append(w.targets, &target{t, process, group})
-	}
-	return diags, nil
-}
-
-// identity is the same as long as a target's type and config block are.
-func identity(t config.Target) []byte {
-	sum := sha256.Sum256(append([]byte(t.Type+"\x00"), t.Fields...))
-	return sum[:]
-}
-
-// stop lets the calls in flight end and closes the plugins, all at once.
-func (w *world) stop(ctx context.Context) error {
-	errs := make([]error, len(w.targets))
-	var all sync.WaitGroup
-	for i, t := range w.targets {
-		all.Go(func() {
-			t.group.Drain(ctx)
-			errs[i] = t.process.Close(ctx)
-		})
-	}
-	all.Wait()
-	return errors.Join(errs...)
-}
-
-// inFlight is what the configuration asks for within what the vendor allows.
-func inFlight(asked, allowed int) int {
-	switch {
-	case asked == 0:
-		return orElse(allowed, 4)
-	case allowed == 0:
-		return asked
-	}
-	return min(asked, allowed)
-}
-
-func orElse(n, otherwise int) int {
-	if n > 0 {
-		return n
-	}
-	return otherwise
-}
-
-func (d *daemon) startListener(w *world, l net.Listener) error {
-	var sources []webhook.Source
-	for _, s := range w.sources {
-		sources = append(sources, s)
-		if s.Auth.Mode == config.AuthNone {
-			d.Log.Warn("source takes updates from anybody; set auth, unless something in front of it does that", "source", s.Name)
+func (d *daemon) startListener(l net.Listener) {
+	server := webhook.NewServer(d.Config.Listener, d.front, d.Log.Named("webhook"))
+	if server.TLSConfig != nil {
+		server.TLSConfig = server.TLSConfig.Clone()
+		server.TLSConfig.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			return d.world.Load().config.Listener.TLS, nil
 		}
 	}
-	log := d.Log.Named("webhook")
-	handler, err := webhook.New(webhook.Options{
-		Listener: d.Config.Listener, Sources: sources, Store: d.store, Log: log, Metrics: webhook.NewMetrics(d.registry),
-	})
-	if err != nil {
-		return err
-	}
-	d.serve("listener", webhook.NewServer(d.Config.Listener, handler, log), l, d.Config.Listener.TLS != nil)
+	d.serve("listener", server, l, server.TLSConfig != nil)
 	// On the stack above the server's own end: first refuse what is new, then finish what is under way.
-	d.later("webhooks", func(context.Context) error { handler.Drain(); return nil })
-	return nil
+	d.later("webhooks", func(context.Context) error { d.front.Drain(); return nil })
 }
 
 func (d *daemon) startAdmin() (net.Addr, error) {
@@ -322,7 +232,7 @@ func (d *daemon) startAdmin() (net.Addr, error) {
 	}
 	server := admin.NewServer(admin.NewHandler(admin.Options{
 		Admin: d.Config.Admin, Store: d.store, Metrics: d.registry, Log: log,
-		Status: d.status, Replay: d.replay, Release: d.release, Erase: d.erase, Serving: func() bool { return d.world.Load() != nil && !d.draining.Load() },
+		Status: d.status, Replay: d.replay, Release: d.release, Erase: d.erase, Reload: d.reload, Serving: func() bool { return d.world.Load() != nil && !d.draining.Load() },
 	}), log)
 	d.serve("admin", server, l, false)
 	return l.Addr(), nil
@@ -351,36 +261,6 @@ func (d *daemon) serve(name string, server *http.Server, l net.Listener, withTLS
 		<-done
 		return err
 	})
-}
-
-// replay takes a quarantined body through the front door again, as if it came now.
-func (d *daemon) replay(ctx context.Context, q store.Quarantined) (string, error) {
-	w := d.world.Load()
-	if w == nil {
-		return "", errStarting
-	}
-	src, ok := w.sources[q.Source]
-	if !ok {
-		return "", fmt.Errorf("there is no source %q any more", q.Source)
-	}
-	state, err := webhook.Decode(src.Source, q.Body)
-	if err != nil {
-		return "", err
-	}
-	verdict, err := d.store.Accept(ctx, consent.Update{
-		Source: src.Name, Type: src.UpdateType, Received: time.Now(), State: state, Body: q.Body,
-		ApplyRegressions: src.ApplyRegressions,
-	}, src.Routes)
-	return verdict.String(), err
-}
-
-// release lets the held grants of a citizen through.
-func (d *daemon) release(ctx context.Context, source, citizenID string) error {
-	w := d.world.Load()
-	if w == nil {
-		return errStarting
-	}
-	return d.store.ReleaseHeld(ctx, source, citizenID, time.Now(), w.sources[source].Routes)
 }
 
 var errStarting = fmt.Errorf("%w: consentd is starting", store.ErrUnavailable)

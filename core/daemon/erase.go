@@ -18,7 +18,7 @@ func (d *daemon) erase(ctx context.Context, source, citizenID string) (admin.Era
 	if w == nil {
 		return out, errStarting
 	}
-	if _, ok := w.sources[source]; !ok {
+	if w.source(source) == nil {
 		return out, fmt.Errorf("source %q %w; `consentd status` lists them", source, store.ErrNotFound)
 	}
 	now := time.Now()
@@ -30,7 +30,7 @@ func (d *daemon) erase(ctx context.Context, source, citizenID string) (admin.Era
 	}
 	out.Known, out.Quarantined = done.Known, done.Quarantined
 	out.Asked = append(out.Asked, done.Asked...)
-	for _, r := range w.sources[source].Routes {
+	for _, r := range w.plan.routesOf(source) {
 		if !slices.Contains(out.Asked, r.Target) && !slices.Contains(out.NotAsked, r.Target) {
 			out.NotAsked = append(out.NotAsked, r.Target)
 		}

@@ -15,7 +15,7 @@ func (d *daemon) reseal(ctx context.Context) time.Duration {
 		}
 		return tidyEvery
 	}
-	if n := len(d.Config.Encryption.Keys); n > 1 {
+	if n := len(d.config().Encryption.Keys); n > 1 {
 		d.Log.Info("every value is sealed with the first key of encryption > keys: the others are not needed any more", "others", n-1)
 	}
 	<-ctx.Done()
@@ -29,8 +29,8 @@ func (d *daemon) prune(ctx context.Context) time.Duration {
 		keep time.Duration
 		run  func(ctx context.Context, before time.Time, limit int) (int, error)
 	}{
-		{"receipts", d.Config.Retention.Receipts, d.store.PruneReceipts},
-		{"quarantine", d.Config.Retention.Quarantine, d.store.PruneQuarantine},
+		{"receipts", d.config().Retention.Receipts, d.store.PruneReceipts},
+		{"quarantine", d.config().Retention.Quarantine, d.store.PruneQuarantine},
 	}
 	for _, s := range steps {
 		if s.keep == 0 {

@@ -16,8 +16,18 @@ import (
 )
 
 func (d *daemon) status(ctx context.Context) (admin.Status, error) {
-	s := admin.Status{Version: d.Version, Started: d.started, Config: d.Config.Hash, Sources: []admin.Source{}, Targets: []admin.Target{}}
-	for _, src := range d.Config.Sources {
+	s := admin.Status{Version: d.Version, Started: d.started, Sources: []admin.Source{}, Targets: []admin.Target{}}
+	w := d.world.Load()
+	if w == nil {
+		w = &world{config: d.Config, since: d.started}
+	}
+	s.Config, s.Loaded = w.config.Hash, admin.When(w.since)
+	d.reloads.mu.Lock()
+	if d.reloads.failed {
+		s.ReloadFailed = admin.When(d.reloads.at)
+	}
+	d.reloads.mu.Unlock()
+	for _, src := range w.config.Sources {
 		s.Sources = append(s.Sources, admin.Source{
 			Name: src.Name, Path: src.Path, UpdateType: string(src.UpdateType), Auth: string(src.Auth.Mode),
 		})
@@ -29,10 +39,6 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	erasures, err := d.store.Erasures(ctx)
 	if err != nil {
 		return s, err
-	}
-	w := d.world.Load()
-	if w == nil {
-		w = &world{}
 	}
 	for _, t := range w.targets {
 		c, g, p, e := counts[t.Name], t.group.Status(), t.process.Status(), erasures[t.Name]
@@ -49,7 +55,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	}
 	for _, target := range slices.Sorted(maps.Keys(counts)) {
 		c := counts[target]
-		if known := slices.ContainsFunc(d.Config.Targets, func(t config.Target) bool { return t.Name == target }); !known && c.Pending+c.Dead > 0 {
+		if known := slices.ContainsFunc(w.config.Targets, func(t config.Target) bool { return t.Name == target }); !known && c.Pending+c.Dead > 0 {
 			s.Targets = append(s.Targets, admin.Target{
 				Name: target, State: "not in the configuration", Accepted: c.Accepted, Delivered: c.Delivered, Superseded: c.Superseded,
 				Pending: c.Pending, Dead: c.Dead, Discarded: c.Discarded, Erased: c.Erased, Withdrawals: c.Withdrawals, OldestWithdrawal: admin.When(c.OldestWithdrawal),

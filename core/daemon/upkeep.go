@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/sdk"
 )
@@ -29,9 +30,8 @@ const (
 
 // startUpkeep starts what is done by the clock: among it, looking again at citizens whenever a validity window
 // begins or ends, of which the sender says nothing.
-func (d *daemon) startUpkeep(w *world) {
-	routes := w.routes()
-	d.repeat("clock", func(ctx context.Context) time.Duration { return d.look(ctx, routes) })
+func (d *daemon) startUpkeep() {
+	d.repeat("clock", d.look)
 	d.repeat("retention", d.endOldDead)
 	d.repeat("withdrawal watch", d.watchWithdrawals(map[string]bool{}))
 	d.repeat("audit", d.audit)
@@ -39,6 +39,9 @@ func (d *daemon) startUpkeep(w *world) {
 	d.repeat("seal", d.reseal)
 	d.repeat("pruning", d.prune)
 }
+
+// config is the one in force.
+func (d *daemon) config() *config.Config { return d.world.Load().config }
 
 // repeat does something again and again, each time after what it returned, until the daemon stops.
 func (d *daemon) repeat(name string, do func(context.Context) time.Duration) {
@@ -62,7 +65,7 @@ func (d *daemon) repeat(name string, do func(context.Context) time.Duration) {
 
 // endOldDead gives up the dead letters that were kept as long as they are to be kept.
 func (d *daemon) endOldDead(ctx context.Context) time.Duration {
-	n, err := d.store.DiscardDead(ctx, store.DeadFilter{StoppedBefore: time.Now().Add(-d.Config.DeadLetter.Retain)})
+	n, err := d.store.DiscardDead(ctx, store.DeadFilter{StoppedBefore: time.Now().Add(-d.config().DeadLetter.Retain)})
 	switch {
 	case err != nil && ctx.Err() == nil:
 		d.Log.Error("old dead letters cannot be ended", "error", err)
@@ -89,9 +92,9 @@ func (d *daemon) reroute(ctx context.Context, w *world) error {
 }
 
 // dropErasures gives up what targets were asked to erase that are gone, or are not to erase any more.
-func (d *daemon) dropErasures(ctx context.Context) error {
+func (d *daemon) dropErasures(ctx context.Context, w *world) error {
 	var erasing []string
-	for _, t := range d.Config.Targets {
+	for _, t := range w.config.Targets {
 		if t.Erase {
 			erasing = append(erasing, t.Name)
 		}
@@ -103,18 +106,9 @@ func (d *daemon) dropErasures(ctx context.Context) error {
 	return err
 }
 
-// routes are those of each source.
-func (w *world) routes() map[string][]store.Route {
-	routes := map[string][]store.Route{}
-	for name, s := range w.sources {
-		routes[name] = s.Routes
-	}
-	return routes
-}
-
 // look looks at those who are due and answers how long there is nothing to look at.
-func (d *daemon) look(ctx context.Context, routes map[string][]store.Route) time.Duration {
-	n, err := d.store.Tick(ctx, time.Now(), lookAt, routes)
+func (d *daemon) look(ctx context.Context) time.Duration {
+	n, err := d.router.tick(ctx, time.Now(), lookAt)
 	if err != nil {
 		if ctx.Err() == nil {
 			d.Log.Error("validity windows cannot be looked at", "error", err)
@@ -144,7 +138,7 @@ func (d *daemon) watchWithdrawals(late map[string]bool) func(context.Context) ti
 		}
 		for target, c := range counts {
 			age := time.Since(c.OldestWithdrawal)
-			isLate := c.Withdrawals > 0 && age > d.Config.WithdrawalSLO
+			isLate := c.Withdrawals > 0 && age > d.config().WithdrawalSLO
 			switch {
 			case isLate && !late[target]:
 				d.Log.Warn("a withdrawal is not confirmed in time", "target", target, "age", age.Round(time.Second), "withdrawals", c.Withdrawals)
@@ -159,8 +153,8 @@ func (d *daemon) watchWithdrawals(late map[string]bool) func(context.Context) ti
 
 // forward finds attempts that are due later than anything can be, after the clock was wrong.
 func (d *daemon) forward(ctx context.Context) time.Duration {
-	longest := d.Config.DeadLetter.RetryEvery
-	for _, t := range d.Config.Targets {
+	longest := d.config().DeadLetter.RetryEvery
+	for _, t := range d.config().Targets {
 		longest = max(longest, 2*t.Retry.MaxInterval, sdk.MaxRetryAfter)
 	}
 	now := time.Now()

@@ -17,7 +17,6 @@ import (
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/core/store/sqlite"
-	"github.com/consentd/consentd/core/webhook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,12 +32,14 @@ func upkept(t *testing.T) (*daemon, *strings.Builder) {
 	var log strings.Builder
 	d := &daemon{store: s, imbalance: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "imbalance"}, []string{"target"})}
 	d.Log = hclog.New(&hclog.LoggerOptions{Output: &log, Mutex: &sync.Mutex{}})
-	d.Config = &config.Config{
+	cfg := &config.Config{
 		WithdrawalSLO: time.Minute,
 		DeadLetter:    config.DeadLetter{RetryEvery: time.Hour, Retain: 90 * 24 * time.Hour},
 		Targets:       []config.Target{{Name: "mail", Retry: config.Retry{MaxInterval: 10 * time.Minute}}},
 	}
-	d.startUpkeep(&world{sources: map[string]webhook.Source{"dataguard": {Routes: routes}}})
+	d.router = &router{store: s, routes: map[string][]store.Route{"dataguard": routes}}
+	d.world.Store(&world{config: cfg})
+	d.startUpkeep()
 	t.Cleanup(func() {
 		d.stop()
 		if err := s.Close(); err != nil {

@@ -95,6 +95,7 @@ source "dataguard" {
 // newDaemon configures a daemon whose store is at the path, or in a folder of the test's when that is empty.
 func newDaemon(t testing.TB, store, rest string) *daemon {
 	t.Helper()
+	look()
 	dir := t.TempDir()
 	if store == "" {
 		store = filepath.Join(dir, "consentd.db")

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -92,3 +93,14 @@ func needs(t *testing.T, what string, err error) {
 		t.Skipf("%s: %v", what, err)
 	}
 }
+
+// look looks at what the binary is built of. go test takes a result out of its cache unless a file has changed
+// that a test looked at while it ran, and it does not see what go build reads.
+var look = sync.OnceFunc(func() {
+	for _, part := range []string{"core", "sdk", "plugins"} {
+		_ = filepath.WalkDir(filepath.Join("../..", part), func(path string, _ os.DirEntry, _ error) error {
+			_, _ = os.Stat(path)
+			return nil
+		})
+	}
+})

@@ -152,9 +152,6 @@ func TestStoreGetsTheMessage(t *testing.T) {
 		if u.Source != "dataguard" || u.Type != b.source.UpdateType || !u.Received.Equal(b.clock.read()) || string(u.State.CitizenID) != fmt.Sprintf("c-%d", i) {
 			t.Errorf("update %d = %+v", i, u)
 		}
-		if len(b.store.routes[i]) != 1 || b.store.routes[i][0] != b.source.Routes[0] {
-			t.Errorf("routes %d = %v", i, b.store.routes[i])
-		}
 	}
 	if b.post(t, withKey(nil), "{not JSON"); len(b.store.quarantined) != 1 {
 		t.Fatal("not quarantined")

@@ -82,23 +82,23 @@ func TestSources(t *testing.T) {
 	b := newBench(t, keyAuth())
 	for _, tc := range []struct {
 		name   string
-		change func(*Source)
+		change func(*config.Source)
 		want   string
 	}{
-		{"path without slash", func(s *Source) { s.Path = "hook" }, "does not begin with a slash"},
-		{"path taken", func(s *Source) { s.Path = path }, "in use already"},
-		{"no key", func(s *Source) { s.Auth.Keys = nil }, "no key is set"},
-		{"empty key", func(s *Source) { s.Auth.Keys = []string{"a", ""} }, "a secret is empty"},
-		{"nowhere", func(s *Source) { s.Auth.Header = "" }, "either a header or a query parameter"},
-		{"two places", func(s *Source) { s.Auth.Query = "key" }, "either a header or a query parameter"},
-		{"token nowhere", func(s *Source) { s.Auth = oauth(); s.Auth.Header = "" }, "either a header or a query parameter"},
-		{"no mode", func(s *Source) { s.Auth.Mode = "" }, "not known"},
-		{"no refresh token", func(s *Source) { s.Auth = oauth(); s.Auth.RefreshTokens = nil }, "no refresh token"},
-		{"empty refresh token", func(s *Source) { s.Auth = oauth(); s.Auth.RefreshTokens = []string{""} }, "refresh token is empty"},
-		{"secret of nobody", func(s *Source) { s.Auth = oauth(); s.Auth.ClientSecret = "s" }, "no client id"},
-		{"lifetime of nothing", func(s *Source) { s.Auth = oauth(); s.Auth.TokenLifetime = 1 }, "under a second"},
-		{"no token path", func(s *Source) { s.Auth = oauth(); s.Auth.TokenPath = "" }, "does not begin with a slash"},
-		{"token path taken", func(s *Source) { s.Auth = oauth(); s.Auth.TokenPath = path }, "in use already"},
+		{"path without slash", func(s *config.Source) { s.Path = "hook" }, "does not begin with a slash"},
+		{"path taken", func(s *config.Source) { s.Path = path }, "in use already"},
+		{"no key", func(s *config.Source) { s.Auth.Keys = nil }, "no key is set"},
+		{"empty key", func(s *config.Source) { s.Auth.Keys = []string{"a", ""} }, "a secret is empty"},
+		{"nowhere", func(s *config.Source) { s.Auth.Header = "" }, "either a header or a query parameter"},
+		{"two places", func(s *config.Source) { s.Auth.Query = "key" }, "either a header or a query parameter"},
+		{"token nowhere", func(s *config.Source) { s.Auth = oauth(); s.Auth.Header = "" }, "either a header or a query parameter"},
+		{"no mode", func(s *config.Source) { s.Auth.Mode = "" }, "not known"},
+		{"no refresh token", func(s *config.Source) { s.Auth = oauth(); s.Auth.RefreshTokens = nil }, "no refresh token"},
+		{"empty refresh token", func(s *config.Source) { s.Auth = oauth(); s.Auth.RefreshTokens = []string{""} }, "refresh token is empty"},
+		{"secret of nobody", func(s *config.Source) { s.Auth = oauth(); s.Auth.ClientSecret = "s" }, "no client id"},
+		{"lifetime of nothing", func(s *config.Source) { s.Auth = oauth(); s.Auth.TokenLifetime = 1 }, "under a second"},
+		{"no token path", func(s *config.Source) { s.Auth = oauth(); s.Auth.TokenPath = "" }, "does not begin with a slash"},
+		{"token path taken", func(s *config.Source) { s.Auth = oauth(); s.Auth.TokenPath = path }, "in use already"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			other := b.source

@@ -18,7 +18,7 @@ import (
 // nowhere is a store that keeps nothing, so that only the handler is measured.
 type nowhere struct{}
 
-func (nowhere) Accept(context.Context, consent.Update, []store.Route) (consent.Verdict, error) {
+func (nowhere) Accept(context.Context, consent.Update) (consent.Verdict, error) {
 	return consent.Accepted, nil
 }
 

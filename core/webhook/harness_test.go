@@ -36,7 +36,7 @@ type memory struct {
 	before func(context.Context)
 }
 
-func (m *memory) Accept(ctx context.Context, u consent.Update, routes []store.Route) (consent.Verdict, error) {
+func (m *memory) Accept(ctx context.Context, u consent.Update) (consent.Verdict, error) {
 	if m.before != nil {
 		m.before(ctx)
 	}
@@ -54,7 +54,7 @@ func (m *memory) Accept(ctx context.Context, u consent.Update, routes []store.Ro
 		m.citizens = make(map[string]*consent.Citizen)
 	}
 	m.citizens[id] = &applied.Citizen
-	m.accepted, m.routes = append(m.accepted, u), append(m.routes, routes)
+	m.accepted = append(m.accepted, u)
 	return consent.Accepted, nil
 }
 
@@ -127,7 +127,7 @@ type bench struct {
 	clock    *clock
 	registry *prometheus.Registry
 	metrics  *Metrics
-	source   Source
+	source   config.Source
 	handler  *Handler
 	url      string
 }
@@ -140,12 +140,9 @@ func newBench(t testing.TB, auth config.Auth) *bench {
 		log:      &record{},
 		clock:    &clock{now: time.Date(2026, 3, 2, 9, 14, 7, 0, time.UTC)},
 		registry: prometheus.NewRegistry(),
-		source: Source{
-			Source: config.Source{
-				Name: "dataguard", Path: path, UpdateType: consent.EffectivePermission,
-				ApplicationID: "acme-eu-01", Auth: auth,
-			},
-			Routes: []store.Route{{Rule: "newsletter", Target: "mailchimp"}},
+		source: config.Source{
+			Name: "dataguard", Path: path, UpdateType: consent.EffectivePermission,
+			ApplicationID: "acme-eu-01", Auth: auth,
 		},
 	}
 	b.metrics = NewMetrics(b.registry)
@@ -157,7 +154,7 @@ func newBench(t testing.TB, auth config.Auth) *bench {
 }
 
 // make makes another handler as after a reload or a restart: same store, clock and log.
-func (b *bench) make(t testing.TB, sources ...Source) *Handler {
+func (b *bench) make(t testing.TB, sources ...config.Source) *Handler {
 	t.Helper()
 	h, err := New(b.options(sources...))
 	if err != nil {
@@ -166,7 +163,7 @@ func (b *bench) make(t testing.TB, sources ...Source) *Handler {
 	return h
 }
 
-func (b *bench) options(sources ...Source) Options {
+func (b *bench) options(sources ...config.Source) Options {
 	return Options{
 		Listener: config.Listener{MaxBodySize: maxBody},
 		Sources:  sources,

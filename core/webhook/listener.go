@@ -25,7 +25,7 @@ const commitTimeout = 20 * time.Second
 
 // listener answers the posts of one source.
 type listener struct {
-	source   Source
+	source   config.Source
 	auth     authenticator
 	store    Store
 	limit    int64 // bytes of a body
@@ -82,14 +82,14 @@ func (l *listener) take(w http.ResponseWriter, r *http.Request) (res result) {
 	// A sender that gave up waiting gains from the commit all the same: its next try is a duplicate.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), commitTimeout)
 	defer cancel()
-	state, err := Decode(l.source.Source, body)
+	state, err := Decode(l.source, body)
 	if err != nil {
 		return l.quarantine(ctx, body, err.Error(), start)
 	}
 	verdict, err := l.store.Accept(ctx, consent.Update{
 		Source: l.source.Name, Type: l.source.UpdateType, Received: start, State: state, Body: body,
 		ApplyRegressions: l.source.ApplyRegressions,
-	}, l.source.Routes)
+	})
 	if err != nil {
 		return l.refuse(unavailable, "store cannot commit", "error", err)
 	}

@@ -27,7 +27,7 @@ import (
 // Store is what the listener needs of the store. An update or a body is durable when a method returned
 // without error; the slices given are the store's to keep.
 type Store interface {
-	Accept(ctx context.Context, u consent.Update, routes []store.Route) (consent.Verdict, error)
+	Accept(ctx context.Context, u consent.Update) (consent.Verdict, error)
 	Quarantine(ctx context.Context, q store.Quarantined) error
 }
 
@@ -40,7 +40,7 @@ type Source struct {
 // Options are what a Handler is made of.
 type Options struct {
 	Listener config.Listener
-	Sources  []Source
+	Sources  []config.Source
 	Store    Store
 	Log      hclog.Logger
 	Metrics  *Metrics
@@ -77,7 +77,7 @@ func New(o Options) (*Handler, error) {
 	return h, nil
 }
 
-func (h *Handler) add(o Options, src Source, room *semaphore.Weighted) error {
+func (h *Handler) add(o Options, src config.Source, room *semaphore.Weighted) error {
 	auth, access, err := newAuthenticator(src.Name, src.Auth, o.Now)
 	if err != nil {
 		return err

@@ -80,6 +80,7 @@ func complete(fragment string) string {
 
 // TestHCLInDocs holds every HCL block of every page, and every example's configuration, to be valid.
 func TestHCLInDocs(t *testing.T) {
+	look()
 	check := func(name, text string) {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "config.hcl")
@@ -139,6 +140,7 @@ func secretFor(name string) string {
 
 // TestQuickstart runs the quickstart as it is written.
 func TestQuickstart(t *testing.T) {
+	look()
 	page, err := os.ReadFile(root + "/examples/quickstart/README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -193,6 +195,7 @@ func TestQuickstart(t *testing.T) {
 // TestReadme runs the README's commands: the first until an update has reached each simulated vendor, the
 // others to their end. The second is what runs this test.
 func TestReadme(t *testing.T) {
+	look()
 	page, err := os.ReadFile(root + "/README.md")
 	if err != nil {
 		t.Fatal(err)

@@ -19,10 +19,12 @@ func main() {
 	// A second signal ends the process at once, as users expect of a drain that takes too long.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	// A daemon outlives the terminal it was started from.
-	signal.Ignore(syscall.SIGHUP)
+	// One more reload than the one under way is enough, however often it is asked for.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
 	app := &cli.App{
 		Version: version,
+		Hangup:  hangup,
 		Plugins: plugins.Bundled(),
 		Stdin:   os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}

@@ -13,6 +13,7 @@ var updateScripts = flag.Bool("update", false, "rewrite the expected output in t
 
 // TestScripts runs the command line as testdata/script says, on the built binary.
 func TestScripts(t *testing.T) {
+	look()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       *updateScripts,

@@ -37,7 +37,7 @@ type counting struct {
 	accepted, quarantined, failures atomic.Int32
 }
 
-func (c *counting) Accept(context.Context, consent.Update, []store.Route) (consent.Verdict, error) {
+func (c *counting) Accept(context.Context, consent.Update) (consent.Verdict, error) {
 	if c.failures.Add(-1) >= 0 {
 		return 0, store.ErrUnavailable
 	}
@@ -64,9 +64,9 @@ func newWorld(t *testing.T, auth config.Auth) *world {
 	w := &world{store: &counting{}}
 	h, err := webhook.New(webhook.Options{
 		Listener: config.Listener{MaxBodySize: 1 << 20},
-		Sources: []webhook.Source{{Source: config.Source{
+		Sources: []config.Source{{
 			Name: "dataguard", Path: path, UpdateType: consent.EffectivePermission, Auth: auth,
-		}}},
+		}},
 		Store:   w.store,
 		Log:     hclog.NewNullLogger(),
 		Metrics: webhook.NewMetrics(nil),

@@ -1,0 +1,162 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/consentd/consentd/core/admin"
+	"github.com/consentd/consentd/core/config"
+)
+
+// reloads is how the last reload went.
+type reloads struct {
+	mu     sync.Mutex
+	at     time.Time // zero: there was none
+	failed bool
+}
+
+// reload reads the configuration again and lets its world take the place of the one that runs, whole or not at
+// all: whatever is wrong with it, what runs goes on. The error says what is wrong, for a person, and holds
+// no secret.
+func (d *daemon) reload(ctx context.Context) (admin.Reloaded, error) {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	before := d.world.Load()
+	switch {
+	case before == nil:
+		return admin.Reloaded{}, errStarting
+	case d.draining.Load():
+		return admin.Reloaded{}, errors.New("consentd is ending")
+	}
+	_, _ = sd.SdNotify(false, sd.SdNotifyReloading+"\n"+sd.SdNotifyMonotonicUsec())
+	defer func() { _, _ = sd.SdNotify(false, sd.SdNotifyReady) }()
+	began := time.Now()
+	w, err := d.replace(ctx, before)
+	d.reloads.mu.Lock()
+	d.reloads.at, d.reloads.failed = time.Now(), err != nil
+	d.reloads.mu.Unlock()
+	if err != nil {
+		d.Log.Error("configuration not reloaded; the one in force stays", "error", oneLine(err), "config", before.config.Hash)
+		return admin.Reloaded{Config: before.config.Hash}, err
+	}
+	changed := w.config.Hash != before.config.Hash
+	d.Log.Info("configuration reloaded", "config", w.config.Hash, "changed", changed, "targets", len(w.targets), "duration", time.Since(began).Round(time.Millisecond))
+	return admin.Reloaded{Config: w.config.Hash, Changed: changed}, nil
+}
+
+// replace is reload without saying so.
+func (d *daemon) replace(ctx context.Context, before *world) (*world, error) {
+	if d.Load == nil {
+		return nil, errors.New("this consentd has no configuration file to reload")
+	}
+	cfg, finder, diags, err := d.Load()
+	if err != nil || diags.HasErrors() {
+		return nil, mistakes(cfg, diags, err)
+	}
+	if fixed := fixed(before.config, cfg); len(fixed) > 0 {
+		return nil, fmt.Errorf("%s cannot change while consentd runs: restart it, or put the old value back", strings.Join(fixed, ", "))
+	}
+	p, diags, err := prepare(ctx, cfg, finder, before.plan.runtimeDir, d.Log)
+	if err != nil || diags.HasErrors() {
+		return nil, mistakes(cfg, diags, err)
+	}
+	w, diags, err := d.build(ctx, p, before)
+	if err != nil || diags.HasErrors() {
+		return nil, mistakes(cfg, diags, err)
+	}
+	d.Log.SetLevel(hclog.LevelFromString(cfg.Log.Level))
+	return w, d.enter(ctx, w)
+}
+
+// fixed names what two configurations have otherwise and only a restart can change.
+func fixed(before, after *config.Config) (names []string) {
+	for _, f := range []struct {
+		name string
+		same bool
+	}{
+		{"log > format", before.Log.Format == after.Log.Format},
+		{"listener > address", before.Listener.Address == after.Listener.Address},
+		{"listener > tls, whether there is such a block,", (before.Listener.TLS == nil) == (after.Listener.TLS == nil)},
+		{"admin", before.Admin == after.Admin},
+		{"store", before.Store == after.Store},
+		{"encryption", reflect.DeepEqual(before.Encryption, after.Encryption)},
+	} {
+		if !f.same {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+// mistakes are diagnostics as an error, as validate would print them.
+func mistakes(cfg *config.Config, diags hcl.Diagnostics, err error) error {
+	if !diags.HasErrors() {
+		return err
+	}
+	var files map[string]*hcl.File
+	if cfg != nil {
+		files = cfg.Files
+	}
+	var text bytes.Buffer
+	if err := config.WriteDiagnostics(&text, files, diags, config.Form{}); err != nil {
+		return err
+	}
+	return errors.New(strings.TrimSpace(text.String()))
+}
+
+// oneLine is an error for the log: of diagnostics, what each is called and where it is.
+func oneLine(err error) string {
+	var parts []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "Error: ") || strings.HasPrefix(line, "on ") {
+			parts = append(parts, strings.TrimPrefix(line, "Error: "))
+		}
+	}
+	if len(parts) == 0 {
+		return err.Error()
+	}
+	return strings.Join(parts, " ")
+}
+
+// reloadCollector exports which configuration is in force.
+type reloadCollector struct{ d *daemon }
+
+var (
+	configDesc = prometheus.NewDesc("consentd_config_info", "1, with the hash of the configuration in force.", []string{"hash"}, nil)
+	loadedDesc = prometheus.NewDesc("consentd_config_last_reload_success_timestamp_seconds",
+		"When the configuration in force was loaded, in seconds since 1970.", nil, nil)
+	reloadDesc = prometheus.NewDesc("consentd_config_last_reload_successful", "0 if the last reload failed, so that an older configuration is in force.", nil, nil)
+)
+
+func (c reloadCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- configDesc
+	ch <- loadedDesc
+	ch <- reloadDesc
+}
+
+func (c reloadCollector) Collect(ch chan<- prometheus.Metric) {
+	w := c.d.world.Load()
+	if w == nil {
+		return
+	}
+	successful := 1.0
+	c.d.reloads.mu.Lock()
+	if c.d.reloads.failed {
+		successful = 0
+	}
+	c.d.reloads.mu.Unlock()
+	ch <- prometheus.MustNewConstMetric(configDesc, prometheus.GaugeValue, 1, w.config.Hash)
+	ch <- prometheus.MustNewConstMetric(loadedDesc, prometheus.GaugeValue, float64(w.since.UnixMilli())/1e3)
+	ch <- prometheus.MustNewConstMetric(reloadDesc, prometheus.GaugeValue, successful)
+}
