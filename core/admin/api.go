@@ -224,9 +224,11 @@ type Receipt struct {
 	Digest     string    `json:"digest"`
 	Plugin     string    `json:"plugin"`
 	Reference  string    `json:"reference,omitempty"`
-	Config     string    `json:"config"`
-	Subject    string    `json:"subject"`
-	Hash       string    `json:"hash"`
+	// Transactions are the ids under which the sender recorded what the rule read.
+	Transactions []string `json:"transaction_ids,omitempty"`
+	Config       string   `json:"config"`
+	Subject      string   `json:"subject"`
+	Hash         string   `json:"hash"`
 }
 
 // Problem is the body of every answer that is not 2xx.

@@ -33,7 +33,7 @@ func receiptPage(receipts []store.Receipt) Receipts {
 		out.Receipts = append(out.Receipts, Receipt{
 			ID: p.ID, Rule: p.Rule, Target: p.Target, Version: p.Version, Withdrawal: p.Withdrawal, Outcome: p.Outcome,
 			SentAt: p.SentAt, Received: p.Received, Confirmed: p.Confirmed, Digest: hex.EncodeToString(p.Digest),
-			Plugin: p.Plugin, Reference: p.Reference, Config: p.Config,
+			Plugin: p.Plugin, Reference: p.Reference, Transactions: p.Transactions, Config: p.Config,
 			Subject: hex.EncodeToString(p.Subject), Hash: hex.EncodeToString(p.Hash),
 		})
 	}

@@ -21,6 +21,8 @@ import (
 type rendering struct {
 	claim   store.Claimed
 	records []sdk.Record
+	// transactions are those that the rule read.
+	transactions []string
 	// content is the digest of the records, digest that of the records at this very target.
 	content, digest []byte
 	// outcome is the worst of the records' outcomes once they are in.
@@ -95,6 +97,7 @@ func (g *Group) renderOne(c store.Claimed, now time.Time) (r *rendering) {
 		r.ruleErr = err
 		return r
 	}
+	r.transactions = rule.Transactions(*state)
 	content := sha256.New()
 	seen := map[string]bool{}
 	for _, f := range fields {

@@ -198,7 +198,7 @@ func (w *world) accept(citizen, state string) {
 	w.t.Helper()
 	now := time.Now()
 	s := consent.State{CitizenID: consent.Identifier(citizen), SentAt: now, Permissions: []consent.Permission{
-		{OptionType: "option", OptionID: "k3Rmx", State: state, RecordedAt: now},
+		{TransactionID: "t-1", OptionType: "option", OptionID: "k3Rmx", State: state, RecordedAt: now},
 	}}
 	verdict, err := w.store.Accept(context.Background(), consent.Update{
 		Source: "dataguard", Type: consent.EffectivePermission, Received: now, State: s, Body: consent.Encode(s),
@@ -260,7 +260,7 @@ func TestDeliver(t *testing.T) {
 			t.Errorf("delivery %+v", d)
 		}
 		r, err := w.store.Receipts(context.Background(), "dataguard", "ada")
-		if err != nil || len(r) != 1 || r[0].Config != "c0ffee" || r[0].Plugin != "vendor 1" {
+		if err != nil || len(r) != 1 || r[0].Config != "c0ffee" || r[0].Plugin != "vendor 1" || len(r[0].Transactions) != 1 {
 			t.Errorf("receipts %+v, %v", r, err)
 		}
 	})

@@ -126,7 +126,7 @@ func (g *Group) receipt(r *rendering, now time.Time) *store.Receipt {
 		Source: c.Source, CitizenID: c.CitizenID, Rule: c.Rule, Target: c.Target,
 		Version: c.Desired, SentAt: c.SentAt, Received: c.Received, Confirmed: now,
 		Withdrawal: c.Withdrawal, Outcome: r.outcome.Kind.String(), Digest: r.content,
-		Plugin: g.target.Plugin, Reference: r.outcome.Reference, Config: g.target.ConfigHash,
+		Plugin: g.target.Plugin, Reference: r.outcome.Reference, Transactions: r.transactions, Config: g.target.ConfigHash,
 	}
 }
 

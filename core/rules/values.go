@@ -62,7 +62,7 @@ func objects[T any](attributes []attribute[T], from []T) cty.Value {
 func permissionOf(o Option, entries []consent.Permission, now time.Time) subject {
 	var s subject
 	for _, p := range entries {
-		if p.OptionID != o.ID || p.OptionType != o.Type || o.Justification != "" && p.Justification != o.Justification {
+		if !o.names(p) {
 			continue
 		}
 		allowed := p.Allowed(now)

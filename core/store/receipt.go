@@ -30,12 +30,15 @@ func Subject(key []byte, source, citizenID string) []byte {
 	return mac.Sum(nil)[:16]
 }
 
-// Seal is the keyed hash of what an erasure takes out of a receipt: what was delivered, and under which name
-// the vendor keeps it.
+// Seal is the keyed hash of what an erasure takes out of a receipt: what was delivered, under which name the
+// vendor keeps it, and from which transactions it came.
 func (r Receipt) Seal(key []byte) []byte {
 	mac := hmac.New(sha256.New, key)
 	mac.Write(appendField(nil, r.Digest))
 	mac.Write(appendField(nil, []byte(r.Reference)))
+	for _, id := range r.Transactions {
+		mac.Write(appendField(nil, []byte(id)))
+	}
 	return mac.Sum(nil)
 }
 
@@ -68,12 +71,13 @@ func instant(t time.Time) []byte {
 	return number(t.UnixMicro())
 }
 
-// Add goes on with the next receipt in the order of ids and answers whether to go on. The key is the store's.
+// Add goes on with the next receipt in the order of ids and answers whether to go on. The key is the store's; without
+// it, seals are taken as they are.
 func (c *Chain) Add(key []byte, r Receipt) bool {
 	switch {
 	case r.ID != c.Receipts+1:
 		c.Problem = "receipts are missing before it"
-	case !bytes.Equal(r.Chained(c.Head), r.Hash), r.Digest != nil && !bytes.Equal(r.Seal(key), r.Sealed):
+	case !bytes.Equal(r.Chained(c.Head), r.Hash), key != nil && r.Digest != nil && !bytes.Equal(r.Seal(key), r.Sealed):
 		c.Problem = "it is not what was written, or the one before it is not"
 	default:
 		c.Receipts, c.Head = r.ID, r.Hash

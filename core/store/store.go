@@ -279,11 +279,13 @@ type Receipt struct {
 	// Withdrawal is whether it confirmed one.
 	Withdrawal bool
 	Outcome    string
-	// Digest is the SHA-256 of what was delivered, Reference the vendor's own name for it. Both are empty once
-	// the citizen is erased; Sealed, their keyed hash, stays.
-	Digest    []byte
-	Reference string
-	Sealed    []byte
+	// Digest is the SHA-256 of what was delivered, Reference the vendor's own name for it, and Transactions the
+	// ids under which the sender recorded what the rule read. They are empty once the citizen is erased;
+	// Sealed, their keyed hash, stays.
+	Digest       []byte
+	Reference    string
+	Transactions []string
+	Sealed       []byte
 	// Plugin is its type and version.
 	Plugin string
 	// Config is the hash of the configuration in force.

@@ -77,7 +77,7 @@ func (s *Store) erase(w *writer, source, citizenID string, at time.Time, ask fun
 		query string
 		args  []any
 	}{
-		{`UPDATE receipt SET digest = NULL, reference = NULL WHERE subject = ?`, []any{subject}},
+		{`UPDATE receipt SET digest = NULL, reference = NULL, transactions = NULL WHERE subject = ?`, []any{subject}},
 		{`INSERT INTO tombstone (subject, citizen, erased) VALUES (?, ?, ?)
 			ON CONFLICT DO UPDATE SET erased = max(erased, excluded.erased)`, []any{subject, id, micros(at)}},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 
 	"github.com/consentd/consentd/core/store"
@@ -43,20 +44,28 @@ func (w *writer) receipt(r store.Receipt) error {
 		r.Subject = store.Subject(w.key, r.Source, r.CitizenID)
 	}
 	r.Sealed = r.Seal(w.key)
+	transactions, err := json.Marshal(r.Transactions)
+	if err != nil {
+		return err
+	}
 	w.head = head{w.head.receipts + 1, r.Chained(w.head.hash)}
 	return w.exec(w.stmts.insertReceipt, w.head.receipts, r.Rule, r.Target, r.Version, micros(r.SentAt), micros(r.Received),
-		micros(r.Confirmed), r.Withdrawal, r.Outcome, r.Digest, r.Plugin, r.Reference, r.Config, r.Subject, r.Sealed, w.head.hash)
+		micros(r.Confirmed), r.Withdrawal, r.Outcome, r.Digest, r.Plugin, r.Reference, string(transactions), r.Config, r.Subject, r.Sealed, w.head.hash)
 }
 
 const receiptColumns = `r.id, r.rule, r.target, r.version, r.sent_at, r.received, r.confirmed, r.withdrawal, r.outcome, r.digest,
-	r.plugin, coalesce(r.reference, ''), r.config, r.subject, r.sealed, r.hash`
+	r.plugin, coalesce(r.reference, ''), coalesce(r.transactions, 'null'), r.config, r.subject, r.sealed, r.hash`
 
 func scanReceipt(rows *sql.Rows) (store.Receipt, error) {
 	var r store.Receipt
 	var sentAt, received, confirmed int64
+	var transactions []byte
 	err := rows.Scan(&r.ID, &r.Rule, &r.Target, &r.Version, &sentAt, &received, &confirmed, &r.Withdrawal, &r.Outcome, &r.Digest,
-		&r.Plugin, &r.Reference, &r.Config, &r.Subject, &r.Sealed, &r.Hash)
+		&r.Plugin, &r.Reference, &transactions, &r.Config, &r.Subject, &r.Sealed, &r.Hash)
 	r.SentAt, r.Received, r.Confirmed = instant(sentAt), instant(received), instant(confirmed)
+	if err == nil {
+		err = json.Unmarshal(transactions, &r.Transactions)
+	}
 	return r, err
 }
 

@@ -111,8 +111,8 @@ func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
 			WHERE id = ?7`},
 		{&s.selectTombstone, `SELECT citizen, erased FROM tombstone WHERE subject = ?`},
 		{&s.insertReceipt, `INSERT INTO receipt
-			(id, rule, target, version, sent_at, received, confirmed, withdrawal, outcome, digest, plugin, reference, config,
-			subject, sealed, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+			(id, rule, target, version, sent_at, received, confirmed, withdrawal, outcome, digest, plugin, reference, transactions,
+			config, subject, sealed, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&s.insertQuarantine, `INSERT INTO quarantine (source, received, reason, digest, size, body) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO NOTHING`},
 		{&s.resealCitizen, `UPDATE citizen SET digest = ?, grants = ?, held = ?, body = ? WHERE id = ?`},

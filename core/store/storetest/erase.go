@@ -48,7 +48,7 @@ func (s *suite) erase() {
 		s.Fatalf("a refused erasure took the citizen: %v", err)
 	}
 	before, err := s.Receipts(ctx, source, "ada")
-	if err != nil || len(before) != 1 || before[0].Reference == "" {
+	if err != nil || len(before) != 1 || before[0].Reference == "" || len(before[0].Transactions) != 2 {
 		s.Fatalf("receipts before: %+v, %v", before, err)
 	}
 
@@ -67,7 +67,7 @@ func (s *suite) erase() {
 			s.Errorf("claimed a delivery of %s", c.CitizenID)
 		}
 		after, err := s.Receipts(ctx, source, "ada")
-		if err != nil || len(after) != 1 || after[0].Reference != "" || after[0].Digest != nil || string(after[0].Hash) != string(before[0].Hash) {
+		if err != nil || len(after) != 1 || after[0].Reference != "" || after[0].Digest != nil || after[0].Transactions != nil || string(after[0].Hash) != string(before[0].Hash) {
 			s.Errorf("receipts after: %+v, %v", after, err)
 		}
 		if chain, err := s.VerifyReceipts(ctx); err != nil || chain.Broken != 0 {

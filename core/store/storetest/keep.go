@@ -216,11 +216,12 @@ func (s *suite) receiptsChained() {
 	}
 	// Whoever changes, removes or cuts is found.
 	for name, tamper := range map[string]func([]store.Receipt) []store.Receipt{
-		"changed":           func(r []store.Receipt) []store.Receipt { r[2].Outcome = "unchanged"; return r },
-		"of another":        func(r []store.Receipt) []store.Receipt { r[0].Subject = []byte("somebody else's"); return r },
-		"removed":           func(r []store.Receipt) []store.Receipt { return slices.Delete(r, 1, 2) },
-		"cut":               func(r []store.Receipt) []store.Receipt { return r[:4] },
-		"another reference": func(r []store.Receipt) []store.Receipt { r[4].Reference = "x"; return r },
+		"changed":             func(r []store.Receipt) []store.Receipt { r[2].Outcome = "unchanged"; return r },
+		"of another":          func(r []store.Receipt) []store.Receipt { r[0].Subject = []byte("somebody else's"); return r },
+		"removed":             func(r []store.Receipt) []store.Receipt { return slices.Delete(r, 1, 2) },
+		"cut":                 func(r []store.Receipt) []store.Receipt { return r[:4] },
+		"another transaction": func(r []store.Receipt) []store.Receipt { r[4].Transactions = []string{"t-1"}; return r },
+		"another reference":   func(r []store.Receipt) []store.Receipt { r[4].Reference = "x"; return r },
 		"changed, hashed": func(r []store.Receipt) []store.Receipt {
 			r[1].Target = "x"
 			r[1].Hash = r[1].Chained(r[0].Hash)

@@ -145,7 +145,7 @@ func (s *suite) settled(c store.Claimed) {
 	s.settle(store.Settlement{Claim: c, At: late, Status: store.Settled, Outcome: "delivered", Digest: []byte("d"), Given: true, Receipt: &store.Receipt{
 		Source: c.Source, CitizenID: c.CitizenID, Rule: c.Rule, Target: c.Target, Version: c.Desired, SentAt: c.SentAt,
 		Received: c.Received, Confirmed: late, Withdrawal: c.Withdrawal, Outcome: "delivered", Digest: []byte("d"),
-		Plugin: "file 1", Reference: "ref", Config: "abc",
+		Plugin: "file 1", Reference: "ref", Transactions: []string{"t-1", "t-2"}, Config: "abc",
 	}})
 }
 

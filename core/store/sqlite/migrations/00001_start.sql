@@ -79,6 +79,7 @@ CREATE TABLE receipt (
 	digest     BLOB,          -- NULL: erased
 	plugin     TEXT NOT NULL,
 	reference  TEXT,          -- NULL: erased
+	transactions TEXT,        -- JSON array; NULL: erased
 	config     TEXT NOT NULL,
 	subject    BLOB NOT NULL, -- keyed hash of who it is of
 	sealed     BLOB NOT NULL, -- keyed hash of digest and reference
