@@ -167,7 +167,7 @@ func sample(i int, now time.Time) consent.State {
 			TransactionID: fmt.Sprintf("t-%d", i), OptionType: "option", OptionID: "k3Rmx", Justification: "consent",
 			State: state, Channel: "web", RecordedAt: now, ObtainedAt: now, ValidFrom: now.Add(-time.Second),
 		}},
-		Preferences: []consent.Preference{{Preference: "interests", Choices: choices[:1+(i+round)%2], UpdatedAt: now}},
+		Preferences: []consent.Preference{{Preference: "interests", Choices: choices[:1+i/2%2], UpdatedAt: now}},
 		SentAt:      now,
 	}
 }

@@ -38,10 +38,9 @@ preference "interests" {
 
 target "mailchimp" "newsletter" {
   config {
-    api_key     = "simulated-us1"
-    list_id     = "a1b2c3d4e5"
-    base_url    = "${env("CONSENTD_DEV_MAILCHIMP")}/3.0"
-    resubscribe = "force" # nobody unsubscribes at the simulator by themselves
+    api_key  = "simulated-us1"
+    list_id  = "a1b2c3d4e5"
+    base_url = "${env("CONSENTD_DEV_MAILCHIMP")}/3.0"
   }
 }
 
@@ -67,7 +66,10 @@ rule "newsletter" {
   record {
     email     = citizen.external_ref
     status    = permission.newsletter_email.allowed ? "subscribed" : "unsubscribed"
-    interests = { for c in preference.interests.choices : c => true }
+    interests = { for c in ["jazz", "blues"] : c => contains(preference.interests.choices, c) }
+
+    # Who was unsubscribed here, and opts in later, is subscribed again.
+    timestamp_opt = permission.newsletter_email.obtained_at
   }
 }
 

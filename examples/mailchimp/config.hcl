@@ -42,7 +42,7 @@ target "mailchimp" "newsletter" {
   config {
     api_key     = env("MAILCHIMP_API_KEY")
     list_id     = "a1b2c3d4e5"
-    resubscribe = "confirm" # who opted out and grants anew is asked by Mailchimp to confirm
+    resubscribe = "confirm" # who left through Mailchimp and grants anew is asked by Mailchimp to confirm
     create      = false     # who opts out and is not in the audience stays out of it
   }
 }
@@ -57,6 +57,10 @@ rule "newsletter" {
   record {
     email  = citizen.external_ref
     status = permission.newsletter_email.allowed ? "subscribed" : "unsubscribed"
+
+    # Proof of the opt-in. It also lets those back in, without being asked, whom consentd itself unsubscribed
+    # and who have granted since.
+    timestamp_opt = permission.newsletter_email.obtained_at
 
     # Mailchimp's id of each group name, and the choice that it stands for. A choice that is taken back
     # becomes false; a citizen whose update has no such preference keeps the groups as they are.

@@ -63,6 +63,10 @@ target "salesforce" "crm" {
     # Refresh token, with or without client_secret:
     # refresh_token = env("SALESFORCE_REFRESH_TOKEN")
 
+    # What a record that only refuses does to somebody whom Salesforce does not know: nothing, unless the
+    # record itself says create = true.
+    create = false
+
     api_version = "v62.0"
   }
 }
@@ -78,6 +82,7 @@ rule "contact" {
     object            = "Contact"
     external_id_field = "Customer_Number__c"
     external_id       = citizen.external_ref
+    create            = false # contacts are made by sales
 
     fields = {
       HasOptedOutOfEmail = !permission.newsletter_email.allowed
@@ -87,7 +92,8 @@ rule "contact" {
   }
 }
 
-# The data privacy record of the person. LastName is what Salesforce needs to create one.
+# The data privacy record of the person, which contacts and consents are linked to. It is made of
+# everybody, also of who refuses, so that no record waits for a link that leads nowhere.
 rule "individual" {
   source = source.dataguard
   target = target.crm
@@ -96,9 +102,11 @@ rule "individual" {
     object            = "Individual"
     external_id_field = "CPM_Id__c"
     external_id       = citizen.id
+    create            = true
 
     fields = {
-      LastName             = coalesce(citizen.external_ref, citizen.id)
+      LastName             = coalesce(citizen.external_ref, citizen.id) # Salesforce needs one
+      HasOptedOutSolicit   = !permission.newsletter_email.allowed && !permission.newsletter_phone.allowed
       HasOptedOutProfiling = !permission.profiling.allowed
     }
   }
@@ -119,17 +127,45 @@ rule "consent" {
     object            = "ContactPointTypeConsent"
     external_id_field = "CPM_Id__c"
     external_id       = "${citizen.id}-${each.key}"
+    create            = true # a refusal is evidence too
 
     fields = {
       Name                    = "Newsletter by ${lower(each.key)}"
       Party                   = { attributes = { type = "Individual" }, CPM_Id__c = citizen.id }
       ContactPointType        = each.key
       PrivacyConsentStatus    = each.value.allowed ? "OptIn" : "OptOut"
-      CaptureDate             = each.value.obtained_at
+      CaptureDate             = each.value.recorded_at
       CaptureSource           = coalesce(each.value.channel, "DataGuard")
       CaptureContactPointType = "Web"
       EffectiveFrom           = each.value.valid_from
       EffectiveTo             = each.value.valid_until # null clears it
+    }
+  }
+}
+
+# The consent for one very address, where Salesforce keeps addresses as ContactPointEmail with the
+# customer number beside each. Without create, nothing is made for a refusal of an address that has no
+# consent yet.
+rule "address" {
+  source = source.dataguard
+  target = target.crm
+  when   = permission.newsletter_email.known && citizen.external_ref != null
+
+  record {
+    object            = "ContactPointConsent"
+    external_id_field = "CPM_Id__c"
+    external_id       = "${citizen.id}-newsletter"
+
+    fields = {
+      Name                    = "Newsletter"
+      ContactPoint            = { attributes = { type = "ContactPointEmail" }, Customer_Number__c = citizen.external_ref }
+      DataUsePurpose          = { Code__c = "newsletter" }
+      PrivacyConsentStatus    = permission.newsletter_email.allowed ? "OptIn" : "OptOut"
+      CaptureDate             = permission.newsletter_email.recorded_at
+      CaptureSource           = coalesce(permission.newsletter_email.channel, "DataGuard")
+      CaptureContactPointType = "Web"
+      EffectiveFrom           = permission.newsletter_email.valid_from
+      EffectiveTo             = permission.newsletter_email.valid_until
     }
   }
 }

@@ -284,6 +284,7 @@ func TestNullAbsentFalse(t *testing.T) {
 			got, _ := a.Member(ada)
 			trim(got.Interests)
 			trim(got.MarketingPermissions)
+			got.LastChanged = expected.LastChanged
 			if !reflect.DeepEqual(got, expected) {
 				t.Errorf("held\n%+v, want\n%+v", got, expected)
 			}

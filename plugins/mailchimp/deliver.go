@@ -52,7 +52,7 @@ func (t *target) introduce(ctx context.Context, rec record, nobody *member) sdk.
 
 // update is for a member.
 func (t *target) update(ctx context.Context, rec record, held *member) sdk.Outcome {
-	status, err := t.transition(rec.Status, held.Status)
+	status, err := t.transition(rec, held)
 	if err != nil {
 		return t.takeAway(ctx, rec, held, change{}, sdk.FromError(err))
 	}
@@ -74,7 +74,7 @@ func (t *target) update(ctx context.Context, rec record, held *member) sdk.Outco
 func (t *target) takeAway(ctx context.Context, rec record, held *member, tried change, o sdk.Outcome) sdk.Outcome {
 	takings := rec.takings()
 	c := diff(takings, held)
-	c.write.Status, _ = t.transition(takings.Status, held.Status)
+	c.write.Status, _ = t.transition(takings, held)
 	if c.empty() || reflect.DeepEqual(c, tried) {
 		return o
 	}
@@ -84,11 +84,15 @@ func (t *target) takeAway(ctx context.Context, rec record, held *member, tried c
 	return o
 }
 
-// transition says which status to send, if any, so that a member of status held becomes what is
-// wanted. A refusal is the vendor's opt-out standing against a grant.
-func (t *target) transition(wanted, held string) (send string, refused error) {
-	switch wanted {
+// transition says which status to send, if any, so that a member becomes what is wanted. A refusal is the
+// vendor's opt-out standing against a grant.
+func (t *target) transition(rec record, is *member) (send string, refused error) {
+	held := is.Status
+	switch wanted := rec.Status; wanted {
 	case subscribed, pending:
+		if is.grantedSince(rec.OptedIn) {
+			return wanted, nil
+		}
 		switch held {
 		case subscribed:
 			return "", nil // a member who has confirmed is what "pending" asked for
@@ -106,7 +110,7 @@ func (t *target) transition(wanted, held string) (send string, refused error) {
 		case subscriber.Force:
 			return wanted, nil
 		}
-		return "", optedOut(held).Err()
+		return "", optedOut(is).Err()
 	case unsubscribed:
 		if held == unsubscribed || held == cleaned {
 			return "", nil
@@ -177,7 +181,7 @@ func notApplied(rec record, w write, now *member) error {
 	case rec.Status == unsubscribed && mailed:
 		o = sdk.Retry("NOT_APPLIED", "the member is still %s", now.Status)
 	case (rec.Status == subscribed || rec.Status == pending) && !mailed:
-		o = optedOut(now.Status)
+		o = optedOut(now)
 	}
 	if o.Code == "" {
 		return nil
@@ -189,14 +193,18 @@ func notApplied(rec record, w write, now *member) error {
 // subscribed; where people may be asked to confirm, they are asked then.
 func (t *target) put(ctx context.Context, rec record, held *member, w write) (*member, error) {
 	w.StatusIfNew = cmp.Or(rec.Status, unsubscribed)
+	subscribes := w.Status != "" && w.Status != unsubscribed || !held.known() && w.StatusIfNew != unsubscribed
+	if subscribes && !rec.OptedIn.IsZero() {
+		w.OptedIn = rec.OptedIn.UTC().Format("2006-01-02T15:04:05+00:00") // as the vendor writes it
+	}
 	path := t.list + rec.path()
 	if held.known() || rec.Status == unsubscribed {
 		// Required merge fields are for new subscribers. Nothing else is held back by them.
 		path += "?skip_merge_validation=true"
 	}
 	now, err := t.putOnce(ctx, path, w)
-	subscribes := w.Status == subscribed || !held.known() && w.StatusIfNew == subscribed
-	if err == nil || sdk.FromError(err).Code != codeCompliance || t.resubscribe != subscriber.Confirm || !subscribes {
+	unasked := w.Status == subscribed || !held.known() && w.StatusIfNew == subscribed
+	if err == nil || sdk.FromError(err).Code != codeCompliance || t.resubscribe != subscriber.Confirm || !unasked {
 		return now, err
 	}
 	w.StatusIfNew = pending

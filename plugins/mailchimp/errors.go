@@ -17,6 +17,7 @@ const (
 	codeForgotten        = "FORGOTTEN_EMAIL"
 	codeMethodNotAllowed = "METHOD_NOT_ALLOWED"
 	codeListNotFound     = "LIST_NOT_FOUND"
+	codeOptedOut         = "OPTED_OUT"
 )
 
 // tooManySignups is how long an address rests that joined many audiences. Mailchimp does not say;
@@ -140,14 +141,16 @@ func named(p problem) string {
 
 // optedOut is the refusal to bring back somebody whom Mailchimp holds as gone. A status that is not
 // known counts as that.
-func optedOut(held string) sdk.Outcome {
+func optedOut(held *member) sdk.Outcome {
 	const standing = "and resubscribe does not let a grant overrule it"
-	switch held {
-	case cleaned:
+	switch {
+	case held.Status == cleaned:
 		return sdk.Rejected("CLEANED", "the person's mail bounced, %s", standing)
-	case archived:
+	case held.Status == archived:
 		return sdk.Rejected("ARCHIVED", "the person was archived, %s", standing)
+	case held.Reason == byAdmin:
+		return sdk.Rejected(codeOptedOut, "the account unsubscribed the person, and no timestamp_opt shows that they opted in later")
 	default:
-		return sdk.Rejected("OPTED_OUT", "the person is unsubscribed, %s", standing)
+		return sdk.Rejected(codeOptedOut, "the person is unsubscribed, %s", standing)
 	}
 }

@@ -31,7 +31,8 @@ func Plugin() sdk.Plugin {
 		Config:  configSchema(),
 		Record:  recordSchema(),
 		// One record a call: a slow answer holds up nobody else, and max_in_flight of the target is
-		// then the number of connections.
+		// then the number of connections. The vendor's call for 500 members saves no reading, and has no
+		// way to leave a status as it is.
 		Limits: sdk.Limits{MaxBatch: 1, MaxInFlight: maxConnections},
 		New:    newTarget,
 	}

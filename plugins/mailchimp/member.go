@@ -6,17 +6,24 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/consentd/consentd/sdk"
 )
 
 // memberFields are all that is asked for about a member: no more than is compared.
-const memberFields = "contact_id,status,merge_fields,interests,marketing_permissions,language,tags,tags_count"
+const memberFields = "contact_id,status,unsubscribe_reason,last_changed,merge_fields,interests,marketing_permissions,language,tags,tags_count"
+
+// byAdmin is the reason of those whom the API or a person in the account unsubscribed. Mailchimp does not
+// document it; programs in use for years go by it. Whoever left by themselves has another.
+const byAdmin = "N/A (Unsubscribed by an admin)"
 
 // member is what Mailchimp holds. The zero member is somebody whom the audience does not know.
 type member struct {
 	ContactID   string          `json:"contact_id"`
 	Status      string          `json:"status"`
+	Reason      string          `json:"unsubscribe_reason"`
+	LastChanged string          `json:"last_changed"`
 	MergeFields map[string]any  `json:"merge_fields"`
 	Interests   map[string]bool `json:"interests"`
 	Permissions []permission    `json:"marketing_permissions"`
@@ -36,6 +43,14 @@ type tag struct {
 }
 
 func (m *member) known() bool { return m.Status != "" }
+
+// grantedSince is whether the person opted in after the account unsubscribed them: not by their own act, so
+// that no opt-out of theirs stands against it. Mailchimp tells when the member was last changed, to the
+// second; anything that was changed later makes it stricter.
+func (m *member) grantedSince(optedIn time.Time) bool {
+	changed, err := time.Parse(time.RFC3339, m.LastChanged)
+	return err == nil && m.Status == unsubscribed && m.Reason == byAdmin && optedIn.Truncate(time.Second).After(changed)
+}
 
 // permissions are the member's by id.
 func (m *member) permissions() map[string]bool {
@@ -82,6 +97,7 @@ type write struct {
 	Interests   map[string]bool `json:"interests,omitempty"`
 	Permissions []permission    `json:"marketing_permissions,omitempty"`
 	Language    *string         `json:"language,omitempty"`
+	OptedIn     string          `json:"timestamp_opt,omitempty"` // beside a status that subscribes
 }
 
 type tagChange struct {

@@ -4,6 +4,7 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"strings"
+	"time"
 
 	"github.com/consentd/consentd/plugins/internal/subscriber"
 	"github.com/consentd/consentd/sdk"
@@ -29,6 +30,8 @@ type record struct {
 	Tags        sdk.Optional[flags]          `json:"tags"`
 	Permissions sdk.Optional[flags]          `json:"marketing_permissions"`
 	Language    sdk.Optional[string]         `json:"language"`
+	// OptedIn is zero when absent or null.
+	OptedIn time.Time `json:"timestamp_opt"`
 }
 
 // flags are yes, no or, for a null, nil: no.

@@ -22,9 +22,12 @@ away (the subscription, groups, tags, permissions) is delivered even when Mailch
 it; the record is then still rejected, so that the fault is seen. Required merge fields never hold back
 a change of somebody who is already a member.
 
-**Opting in again.** Mailchimp holds people as *unsubscribed* (by themselves, by a person or by the API),
-*cleaned* (their mail bounced) or *archived* (put away; what they were before is not told). A grant does
-not overrule that: see ` + "`resubscribe`" + `. A grant that is not delivered is rejected with the code OPTED_OUT,
+**Opting in again.** Mailchimp holds people as *unsubscribed* (by themselves, or by the account: the API or
+somebody at work in it), *cleaned* (their mail bounced) or *archived* (put away; what they were before is not
+told). A grant does not overrule that: see ` + "`resubscribe`" + `. One case is no opt-out that stands against it:
+where the account unsubscribed the member, as consentd does after a withdrawal, and the person opted in later
+than that. It takes ` + "`timestamp_opt`" + ` to show it; Mailchimp's reason "N/A (Unsubscribed by an admin)" tells
+who did it, and the time of the member's last change when. Without either the opt-out stands. A grant that is not delivered is rejected with the code OPTED_OUT,
 CLEANED or ARCHIVED. Those who unsubscribed by themselves are in Mailchimp's *compliance state*: no setting
 subscribes them, the code is COMPLIANCE_STATE, and only they themselves can come back, through a form or
 a confirmation mail. A member who is pending stays pending (the outcome is *accepted*) unless
@@ -101,6 +104,10 @@ func recordSchema() sdk.Schema {
 		"language": {
 			Type: "string",
 			Doc:  "The member's language, as Mailchimp abbreviates it (`de`, `pt_PT`). Null empties it.",
+		},
+		"timestamp_opt": {
+			Type: "string",
+			Doc:  "When the person opted in (`permission.NAME.obtained_at`), RFC 3339. Mailchimp keeps it with a subscription, and it shows whether a grant came after the account unsubscribed the member. Null is the same as absent.",
 		},
 	}}
 }

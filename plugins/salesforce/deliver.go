@@ -28,8 +28,40 @@ func (t *target) Deliver(ctx context.Context, records []sdk.Record) []sdk.Outcom
 		Parse: readWhole,
 		Group: func(r record) string { return r.Object + "/" + r.ExternalIDField },
 		Key:   record.key,
-		Send:  t.upsert,
+		Send:  t.send,
 	}.Deliver(ctx, records)
+}
+
+func (t *target) send(ctx context.Context, rows []record) ([]sdk.Outcome, error) {
+	present, err := t.present(ctx, rows)
+	if err != nil {
+		return nil, err
+	}
+	outcomes := make([]sdk.Outcome, len(rows))
+	var some []record
+	var at []int
+	for i, r := range rows {
+		if present[i] {
+			some, at = append(some, r), append(at, i)
+		} else {
+			outcomes[i] = r.absent()
+		}
+	}
+	if len(some) == 0 {
+		return outcomes, nil
+	}
+	each, err := t.upsert(ctx, some)
+	switch {
+	case err != nil && len(rows) > 1:
+		return nil, err // all of them, or one of the halves
+	case err != nil:
+		each = []sdk.Outcome{sdk.FromError(err)}
+	}
+	t.takeAway(ctx, some, each)
+	for n, i := range at {
+		outcomes[i] = each[n]
+	}
+	return outcomes, nil
 }
 
 func (t *target) upsert(ctx context.Context, rows []record) ([]sdk.Outcome, error) {
@@ -43,7 +75,7 @@ func (t *target) upsert(ctx context.Context, rows []record) ([]sdk.Outcome, erro
 		return nil, err
 	}
 	if err := res.Err(); err != nil {
-		if o := sdk.FromError(err); res.Status == http.StatusBadRequest && o.Kind == sdk.KindRetry && o.Code == "INVALID_FIELD" {
+		if o := sdk.FromError(err); res.Status == http.StatusBadRequest && o.Kind == sdk.KindRetry && o.Code == codeInvalidField {
 			err = batch.Divisible(err) // one row's lookup leads nowhere yet
 		}
 		return nil, err
@@ -51,6 +83,9 @@ func (t *target) upsert(ctx context.Context, rows []record) ([]sdk.Outcome, erro
 	var results []result
 	if err := res.Decode(&results); err != nil {
 		return nil, err
+	}
+	if len(results) != len(rows) {
+		return nil, sdk.Retry("ROW_COUNT_MISMATCH", "Salesforce answered for %d rows of %d", len(results), len(rows)).Err()
 	}
 	outcomes := make([]sdk.Outcome, len(results))
 	for i, r := range results {

@@ -17,21 +17,21 @@ const upsertPath = "/composite/sobjects/"
 func TestUpsert(t *testing.T) {
 	org := newOrg(t)
 	target := mustTarget(t, clientCredentials(org.url))
-	o := target.Deliver(t.Context(), []sdk.Record{contact(t, "5f0c2b1a-77aa", attrs{"HasOptedOutOfEmail": true})})[0]
+	o := target.Deliver(t.Context(), []sdk.Record{contact(t, "5f0c2b1a-77aa", attrs{"HasOptedOutOfEmail": false})})[0]
 	expect(t, o, sdk.KindDelivered, "")
 	row, _ := org.Record("Contact", "CPM_Id__c", "5f0c2b1a-77aa")
 	if row["Id"] != o.Reference || o.Reference == "" {
 		t.Errorf("reference is %q, the record's id %v", o.Reference, row["Id"])
 	}
-	if row["HasOptedOutOfEmail"] != true {
+	if row["HasOptedOutOfEmail"] != false {
 		t.Errorf("row is %v", row)
 	}
-	want := "Contact CPM_Id__c=5f0c2b1a... HasOptedOutOfEmail=true LastName=Jansen"
+	want := "Contact CPM_Id__c=5f0c2b1a... HasOptedOutOfEmail=false LastName=Jansen"
 	if len(org.lines) != 1 || org.lines[0] != want {
 		t.Errorf("lines are %q, want %q", org.lines, want)
 	}
 	// Twice equals once: the same record, the same reference, no change.
-	again := target.Deliver(t.Context(), []sdk.Record{contact(t, "5f0c2b1a-77aa", attrs{"HasOptedOutOfEmail": true})})[0]
+	again := target.Deliver(t.Context(), []sdk.Record{contact(t, "5f0c2b1a-77aa", attrs{"HasOptedOutOfEmail": false})})[0]
 	if again.Reference != o.Reference || len(org.lines) != 1 {
 		t.Errorf("delivered again: %+v, lines %q", again, org.lines)
 	}
@@ -46,7 +46,7 @@ func TestNullAbsentFalse(t *testing.T) {
 		row, _ := org.Record("Contact", "CPM_Id__c", "5f0c")
 		return row
 	}
-	deliver(attrs{"Phone": "+31 20 1234567", "HasOptedOutOfEmail": true, "DoNotCall": true})
+	deliver(attrs{"Phone": "+31 20 1234567", "HasOptedOutOfEmail": true, "HasOptedOutOfFax": false, "DoNotCall": true})
 	row := deliver(attrs{"Phone": nil, "HasOptedOutOfEmail": false})
 	if _, there := row["Phone"]; there {
 		t.Errorf("a null did not clear: %v", row)
@@ -325,7 +325,7 @@ func TestLookupByExternalID(t *testing.T) {
 	target := mustTarget(t, clientCredentials(org.url))
 	consent := func(id, party string) sdk.Record {
 		return recordOf(t, attrs{"object": "ContactPointTypeConsent", "external_id_field": "CPM_Id__c", "external_id": id,
-			"fields": attrs{"Name": "newsletter", "ContactPointType": "Email", "PrivacyConsentStatus": "OptOut",
+			"fields": attrs{"Name": "newsletter", "ContactPointType": "Email", "PrivacyConsentStatus": "OptIn",
 				"CaptureDate": "2026-11-01T10:00:00Z", "CaptureSource": "DataGuard",
 				"Party": attrs{"attributes": attrs{"type": "Individual"}, "CPM_Id__c": party}}})
 	}

@@ -19,6 +19,9 @@ type apiError struct {
 	Fields     []string `json:"fields"`
 }
 
+// codeInvalidField is the code of a field that is not there, and of a lookup that leads nowhere.
+const codeInvalidField = "INVALID_FIELD"
+
 func (e apiError) code() string {
 	if e.StatusCode != "" {
 		return e.StatusCode
@@ -49,7 +52,7 @@ func (e apiError) meaning() (sdk.Kind, string) {
 	switch code := e.code(); code {
 	case "UNABLE_TO_LOCK_ROW":
 		return sdk.KindRetry, "another transaction holds the row"
-	case "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY":
+	case "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER":
 		// A trigger or flow failed, and its own error stands in the text only.
 		if strings.Contains(e.Message, "UNABLE_TO_LOCK_ROW") {
 			return sdk.KindRetry, "a trigger or flow of the org met a row that another transaction holds"
@@ -65,8 +68,17 @@ func (e apiError) meaning() (sdk.Kind, string) {
 	case "SERVER_UNAVAILABLE", "UNKNOWN_EXCEPTION", "QUERY_TIMEOUT", "REQUEST_RUNNING_TOO_LONG", "API_CURRENTLY_DISABLED", "STORAGE_LIMIT_EXCEEDED":
 		return sdk.KindRetry, "Salesforce cannot do it now"
 	case "REQUEST_LIMIT_EXCEEDED":
-		return sdk.KindThrottled, "the org's API requests are used up for now"
-	case "INVALID_FIELD":
+		if strings.Contains(e.Message, "Concurrent") {
+			return sdk.KindThrottled, "the org has as many long requests under way as it may"
+		}
+		return sdk.KindThrottled, "the org's API requests of 24 hours are used up"
+	case "DUPLICATES_DETECTED":
+		return sdk.KindRejected, "a duplicate rule of the org blocks the record: merge the two, or let the rule allow what the API writes"
+	case "DUPLICATE_EXTERNAL_ID":
+		return sdk.KindRejected, "several Salesforce records have this external id"
+	case "CANNOT_UPDATE_CONVERTED_LEAD":
+		return sdk.KindRejected, "the lead was converted: give its contact the external id"
+	case codeInvalidField:
 		switch {
 		case strings.Contains(e.Message, "Foreign key external ID"):
 			return sdk.KindRetry, "the record that a lookup names by external id is not in Salesforce yet"
@@ -148,12 +160,15 @@ func classify(res *httpclient.Response, byStatus sdk.Outcome) sdk.Outcome {
 }
 
 // classifySignIn knows the codes of the token endpoint that are Salesforce's own and pass by themselves.
-func classifySignIn(_ *httpclient.Response, o sdk.Outcome) sdk.Outcome {
+func (s settings) classifySignIn(_ *httpclient.Response, o sdk.Outcome) sdk.Outcome {
 	switch {
 	case o.Code == "rate_limit_exceeded", strings.Contains(o.Message, "rate exceeded"):
 		o.Kind = sdk.KindThrottled
 	case o.Code == "unknown_error":
 		o.Kind = sdk.KindRetry
+	case o.Code == "invalid_grant" && s.refresh:
+		o.Message += `; the refresh token was revoked, has ended, or was used up because the app rotates refresh tokens. ` +
+			`Turn the rotation off, authorize the app anew and set the new refresh_token, or sign in with client_secret or private_key instead`
 	}
 	return o
 }

@@ -1,6 +1,7 @@
 package salesforce
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/consentd/consentd/sdk"
@@ -10,23 +11,40 @@ import (
 func TestRecordsOfTheExample(t *testing.T) {
 	org := newOrg(t)
 	org.Put("Contact", attrs{"Customer_Number__c": "CRM-000417", "LastName": "Jansen"})
+	org.Put("ContactPointEmail", attrs{"Customer_Number__c": "CRM-000417", "EmailAddress": "ada@example.org"})
+	org.Put("DataUsePurpose", attrs{"Code__c": "newsletter", "Name": "Newsletter"})
 	target := mustTarget(t, clientCredentials(org.url))
-	records := []sdk.Record{
-		recordOf(t, attrs{"object": "Contact", "external_id_field": "Customer_Number__c", "external_id": "CRM-000417", "fields": attrs{
-			"HasOptedOutOfEmail": false, "DoNotCall": true, "Individual": attrs{"CPM_Id__c": "5f0c1a9e7b2d"},
-		}}),
-		recordOf(t, attrs{"object": "ContactPointTypeConsent", "external_id_field": "CPM_Id__c", "external_id": "5f0c1a9e7b2d-Email", "fields": attrs{
-			"Name": "Newsletter by email", "Party": attrs{"attributes": attrs{"type": "Individual"}, "CPM_Id__c": "5f0c1a9e7b2d"},
-			"ContactPointType": "Email", "PrivacyConsentStatus": "OptIn", "CaptureDate": "2026-03-02T09:14:04Z", "CaptureSource": "web",
-			"CaptureContactPointType": "Web", "EffectiveFrom": "2026-03-02T09:14:04.12Z", "EffectiveTo": nil,
-		}}),
-		recordOf(t, attrs{"object": "Individual", "external_id_field": "CPM_Id__c", "external_id": "5f0c1a9e7b2d", "fields": attrs{
-			"LastName": "CRM-000417", "HasOptedOutProfiling": false,
-		}}),
+	contact := func(number string, refuses bool) sdk.Record {
+		return recordOf(t, attrs{"object": "Contact", "external_id_field": "Customer_Number__c", "external_id": number, "create": false, "fields": attrs{
+			"HasOptedOutOfEmail": refuses, "DoNotCall": true, "Individual": attrs{"CPM_Id__c": "5f0c1a9e7b2d"},
+		}})
 	}
+	capture := func(status string, more attrs) attrs {
+		fields := attrs{
+			"Name": "Newsletter", "PrivacyConsentStatus": status, "CaptureDate": "2026-03-02T09:14:04Z", "CaptureSource": "web",
+			"CaptureContactPointType": "Web", "EffectiveFrom": "2026-03-02T09:14:04.12Z", "EffectiveTo": nil,
+		}
+		maps.Copy(fields, more)
+		return fields
+	}
+	channel := func(status string) sdk.Record {
+		return recordOf(t, attrs{"object": "ContactPointTypeConsent", "external_id_field": "CPM_Id__c", "external_id": "5f0c1a9e7b2d-Email", "create": true,
+			"fields": capture(status, attrs{"Party": attrs{"attributes": attrs{"type": "Individual"}, "CPM_Id__c": "5f0c1a9e7b2d"}, "ContactPointType": "Email"})})
+	}
+	address := func(status, number string) sdk.Record {
+		return recordOf(t, attrs{"object": "ContactPointConsent", "external_id_field": "CPM_Id__c", "external_id": number + "-newsletter",
+			"fields": capture(status, attrs{
+				"ContactPoint":   attrs{"attributes": attrs{"type": "ContactPointEmail"}, "Customer_Number__c": number},
+				"DataUsePurpose": attrs{"Code__c": "newsletter"},
+			})})
+	}
+	individual := recordOf(t, attrs{"object": "Individual", "external_id_field": "CPM_Id__c", "external_id": "5f0c1a9e7b2d", "create": true, "fields": attrs{
+		"LastName": "CRM-000417", "HasOptedOutSolicit": true, "HasOptedOutProfiling": true,
+	}})
+	records := []sdk.Record{contact("CRM-000417", false), channel("OptIn"), individual, address("OptIn", "CRM-000417")}
 	first := target.Deliver(t.Context(), records)
 	expectAll(t, first[:2], sdk.KindRetry, "INVALID_FIELD")
-	expect(t, first[2], sdk.KindDelivered, "")
+	expectAll(t, first[2:], sdk.KindDelivered, "")
 	expectAll(t, target.Deliver(t.Context(), records), sdk.KindDelivered, "")
 	row, _ := org.Record("Contact", "Customer_Number__c", "CRM-000417")
 	if row["LastName"] != "Jansen" || row["IndividualId"] != first[2].Reference || row["DoNotCall"] != true {
@@ -36,7 +54,22 @@ func TestRecordsOfTheExample(t *testing.T) {
 	if row["PrivacyConsentStatus"] != "OptIn" || row["PartyId"] != first[2].Reference {
 		t.Errorf("consent is %v", row)
 	}
-	// Somebody whom sales does not know, and a rule that names nobody.
-	unknown := recordOf(t, attrs{"object": "Contact", "external_id_field": "Customer_Number__c", "external_id": "CRM-9", "fields": attrs{"DoNotCall": true}})
-	expect(t, target.Deliver(t.Context(), []sdk.Record{unknown})[0], sdk.KindRejected, "REQUIRED_FIELD_MISSING")
+	email, _ := org.Record("ContactPointEmail", "Customer_Number__c", "CRM-000417")
+	row, _ = org.Record("ContactPointConsent", "CPM_Id__c", "CRM-000417-newsletter")
+	if row["PrivacyConsentStatus"] != "OptIn" || row["ContactPointId"] != email["Id"] || row["DataUsePurposeId"] == nil {
+		t.Errorf("consent of the address is %v", row)
+	}
+
+	// The withdrawal.
+	expectAll(t, target.Deliver(t.Context(), []sdk.Record{contact("CRM-000417", true), channel("OptOut"), address("OptOut", "CRM-000417")}), sdk.KindDelivered, "")
+	for object, id := range map[string]string{"ContactPointTypeConsent": "5f0c1a9e7b2d-Email", "ContactPointConsent": "CRM-000417-newsletter"} {
+		if row, _ := org.Record(object, "CPM_Id__c", id); row["PrivacyConsentStatus"] != "OptOut" {
+			t.Errorf("%s is %v", object, row)
+		}
+	}
+
+	// Somebody whom sales does not know.
+	expectAll(t, target.Deliver(t.Context(), []sdk.Record{contact("CRM-9", true), address("OptOut", "CRM-9")}), sdk.KindUnchanged, "")
+	expect(t, target.Deliver(t.Context(), []sdk.Record{contact("CRM-9", false)})[0], sdk.KindRejected, "NOT_IN_SALESFORCE")
+	expect(t, target.Deliver(t.Context(), []sdk.Record{address("OptIn", "CRM-9")})[0], sdk.KindRetry, "INVALID_FIELD")
 }

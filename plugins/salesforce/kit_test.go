@@ -30,7 +30,7 @@ func TestConformance(t *testing.T) {
 		Presence: func(person string) sdktest.Presence {
 			// A checkbox cannot be null, so a null is told apart in a text.
 			return sdktest.Presence{
-				Set:    record(person, attrs{"LastName": "Jansen", "Description": "met in Utrecht", "DoNotCall": true}),
+				Set:    record(person, attrs{"LastName": "Jansen", "Description": "met in Utrecht", "HasOptedOutOfEmail": false, "DoNotCall": true}),
 				Null:   record(person, attrs{"Description": nil}),
 				Absent: record(person, attrs{}),
 				False:  record(person, attrs{"DoNotCall": false}),

@@ -16,6 +16,8 @@ type record struct {
 	ExternalIDField string         `json:"external_id_field"`
 	ExternalID      string         `json:"external_id"`
 	Fields          map[string]any `json:"fields"`
+	Create          *bool          `json:"create"`
+	withdrawal      bool
 }
 
 // maxExternalID is the length of the longest text field that can be an external id.
@@ -30,6 +32,7 @@ func readRecord(r sdk.Record) (record, error) {
 	if err := r.Decode(&rec); err != nil {
 		return rec, sdk.Rejected("INVALID_RECORD", "%v", err).Err()
 	}
+	rec.withdrawal = r.Withdrawal
 	id := rec.ExternalID
 	switch {
 	case !apiName.MatchString(rec.Object):
@@ -84,7 +87,9 @@ func (r record) key() string { return strings.ToLower(r.ExternalID) }
 
 var soqlEscape = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 
+func quote(s string) string { return "'" + soqlEscape.Replace(s) + "'" }
+
 // query is a SOQL query for the record's id.
 func (r record) query() string {
-	return "SELECT Id FROM " + r.Object + " WHERE " + r.ExternalIDField + " = '" + soqlEscape.Replace(r.ExternalID) + "' LIMIT 2"
+	return "SELECT Id FROM " + r.Object + " WHERE " + r.ExternalIDField + " = " + quote(r.ExternalID) + " LIMIT 2"
 }

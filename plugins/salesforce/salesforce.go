@@ -28,7 +28,8 @@ const (
 const pluginDoc = `Upserts records into Salesforce by external id, up to 200 in one call
 (` + "`PATCH /composite/sobjects/{object}/{external id field}`" + ` with ` + "`allOrNone: false`" + `), and takes each
 row's own result as the outcome of its record. One daily API request is spent on each call, not on
-each record. The receipt's reference is the Salesforce record id.
+each record, and a second one on a call that holds opt-outs. The receipt's reference is the Salesforce
+record id.
 
 **Signing in.** Set exactly one of:
 
@@ -36,7 +37,8 @@ each record. The receipt's reference is the Salesforce record id.
 - ` + "`username` and `private_key`" + `: the JWT bearer flow.
 - ` + "`refresh_token`" + `, with ` + "`client_secret`" + ` if the app asks for one. An app with refresh token
   rotation gives out a new token at each use and revokes everything when an old one comes again: the
-  new one is kept in memory only, so after a restart sign-in fails. Prefer one of the other two.
+  new one is kept in memory only. The log warns of it, and after a restart the target pauses with
+  invalid_grant and says what to do. Prefer one of the other two.
 
 **Values.** A null in ` + "`fields`" + ` clears the field, an absent name leaves it alone, and false is false.
 A checkbox cannot be null. Opt-out checkboxes such as ` + "`HasOptedOutOfEmail`" + ` are inverted: true means
@@ -44,11 +46,23 @@ A checkbox cannot be null. Opt-out checkboxes such as ` + "`HasOptedOutOfEmail`"
 A lookup is set by the other record's external id with an object under the relationship's name:
 ` + "`Individual = { CPM_Id__c = citizen.id }`" + `.
 
-**Creating.** A record that Salesforce does not hold is created, so the required fields of the object
-must be in ` + "`fields`" + ` too; without them the record is rejected with REQUIRED_FIELD_MISSING.
+**Creating.** A record that Salesforce does not hold is created when it gives something, so the required
+fields of the object must be in ` + "`fields`" + ` too; without them the record is rejected with
+REQUIRED_FIELD_MISSING. One that only refuses is not created, unless ` + "`create`" + ` is true: Salesforce is
+asked first which of a call's opt-outs it holds, and the others are *unchanged*. A record refuses if it has
+at least one of Salesforce's own words for consent (` + "`HasOptedOut...`, `DoNotCall`, `PrivacyConsentStatus`" + `)
+and each of them says no; without any of them, if it carries a withdrawal. With ` + "`create = false`" + ` in the
+record nothing is created by it, and a grant for somebody who is not there is rejected with
+NOT_IN_SALESFORCE, to be tried again like any dead letter.
+
+**Withdrawals get through.** Where Salesforce refuses a record of somebody whom it holds, or a lookup leads
+nowhere yet, what the record takes away in Salesforce's own words (` + "`HasOptedOut...`, `DoNotCall`, " + `
+` + "`PrivacyConsentStatus = \"OptOut\"`" + `) is upserted by itself. The outcome stays, so that the fault is seen.
 
 **Outcomes.** Locked rows, races between two upserts and lookups to a record that is not there yet are
-retried. An exhausted API allowance (REQUEST_LIMIT_EXCEEDED) throttles the target. A field, object or
+retried. An exhausted API allowance, of 24 hours or of long requests at once (REQUEST_LIMIT_EXCEEDED),
+throttles the target. Duplicate rules (DUPLICATES_DETECTED), validation rules and converted leads reject
+the one record. A field, object or
 external id field that does not exist or that the user may not see (INVALID_FIELD, INVALID_TYPE,
 NOT_FOUND, INSUFFICIENT_ACCESS...), and every refusal to sign in, is configuration: the target pauses
 and keeps its work. When Salesforce refuses a whole call because of one malformed row, the call is
@@ -91,6 +105,10 @@ func Plugin() sdk.Plugin {
 				Type: "string", Sensitive: true,
 				Doc: "A refresh token of the app, for the refresh token flow. Not for apps with refresh token rotation.",
 			},
+			"create": {
+				Type: "bool", Default: "false",
+				Doc: "Whether a record that only refuses, and that Salesforce does not hold, is created. A record may say so itself.",
+			},
 			"api_version": {
 				Type: "string", Default: `"` + defaultVersion + `"`,
 				Doc: "The REST API version, `v46.0` or later.",
@@ -113,6 +131,10 @@ func Plugin() sdk.Plugin {
 				Type: "map(any)",
 				Doc:  "The fields to set, by API name, without `Id` and the external id field. A null clears, an absent name is left alone.",
 			},
+			"create": {
+				Type: "bool", Default: "true for what gives something, else the target's create",
+				Doc: "Whether the record is created where Salesforce does not hold it.",
+			},
 		}},
 		Limits: sdk.Limits{MaxBatch: maxRows, MaxInFlight: maxInFlight},
 		New:    newTarget,
@@ -129,7 +151,7 @@ func newTarget(_ context.Context, cfg sdk.Config, log hclog.Logger) (sdk.Target,
 			TokenURL: s.login.String() + "/services/oauth2/token",
 			Grant:    s.grant,
 			Instance: "instance_url",
-			Classify: classifySignIn,
+			Classify: s.classifySignIn,
 		}),
 		MaxInFlight: maxInFlight,
 		Classify:    classify,
@@ -138,13 +160,14 @@ func newTarget(_ context.Context, cfg sdk.Config, log hclog.Logger) (sdk.Target,
 	if err != nil {
 		return nil, sdk.InvalidConfig("login_url", "%v", err)
 	}
-	return &target{client: client, root: "/services/data/" + s.version, log: log}, nil
+	return &target{client: client, root: "/services/data/" + s.version, create: s.create, log: log}, nil
 }
 
 // target is one Salesforce org. It implements all of the optional verbs.
 type target struct {
 	client *httpclient.Client
 	root   string // path of the REST API in the configured version
+	create bool   // whether an opt-out makes a record
 	usage  usage
 	log    hclog.Logger
 }

@@ -25,6 +25,8 @@ type settings struct {
 	login   *url.URL
 	version string
 	grant   httpclient.Grant
+	refresh bool // whether grant is a refresh token
+	create  bool
 }
 
 var versionForm = regexp.MustCompile(`^v([0-9]{2,3})\.0$`)
@@ -39,6 +41,7 @@ func readSettings(cfg sdk.Config) (settings, error) {
 		Audience     string `json:"audience"`
 		RefreshToken string `json:"refresh_token"`
 		APIVersion   string `json:"api_version"`
+		Create       bool   `json:"create"`
 	}
 	if err := cfg.Decode(&in); err != nil {
 		return settings{}, sdk.InvalidConfig("", "%v", err)
@@ -50,7 +53,7 @@ func readSettings(cfg sdk.Config) (settings, error) {
 	report := func(path, format string, args ...any) {
 		problems = append(problems, sdk.InvalidConfig(path, format, args...))
 	}
-	s := settings{version: in.APIVersion}
+	s := settings{version: in.APIVersion, create: in.Create}
 
 	login, err := httpclient.Endpoint(in.LoginURL)
 	if err != nil {
@@ -83,6 +86,7 @@ func readSettings(cfg sdk.Config) (settings, error) {
 		}
 		s.grant = httpclient.JWTBearer(in.ClientID, in.Username, cmp.Or(in.Audience, defaultAudience(login)), key)
 	case in.RefreshToken != "":
+		s.refresh = true
 		s.grant = httpclient.RefreshToken(in.ClientID, in.ClientSecret, in.RefreshToken)
 	case in.ClientSecret != "":
 		s.grant = httpclient.ClientCredentials(in.ClientID, in.ClientSecret, "")

@@ -143,7 +143,11 @@ func TestRotatedRefreshToken(t *testing.T) {
 		t.Errorf("the log should warn of the rotation and hold no token: %s", &logged)
 	}
 	// What the reference page says of a restart.
-	expect(t, mustTarget(t, config).Check(t.Context()), sdk.KindUnauthorized, "invalid_grant")
+	o := mustTarget(t, config).Check(t.Context())
+	expect(t, o, sdk.KindUnauthorized, "invalid_grant")
+	if !strings.Contains(o.Message, "rotates refresh tokens") {
+		t.Errorf("the message does not say what to do: %s", o.Message)
+	}
 }
 
 // The token goes only where the token endpoint may send it.

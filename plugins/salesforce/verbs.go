@@ -123,16 +123,15 @@ func (t *target) lookup(ctx context.Context, rec record) (id string, err error) 
 			ID string `json:"Id"`
 		} `json:"records"`
 	}
-	unreadable := sdk.Retry("UNREADABLE_ANSWER", "the answer to a query is not one of the Salesforce API").Err()
 	switch {
 	case res.Decode(&answer) != nil || answer.TotalSize == "":
-		return "", unreadable
+		return "", unreadableQuery()
 	case len(answer.Records) == 0:
 		return "", nil
 	case len(answer.Records) > 1:
 		return "", sdk.Rejected("DUPLICATE_EXTERNAL_ID", "several Salesforce records have this external id").Err()
 	case !recordID.MatchString(answer.Records[0].ID):
-		return "", unreadable
+		return "", unreadableQuery()
 	}
 	return answer.Records[0].ID, nil
 }

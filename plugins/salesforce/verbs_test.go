@@ -40,7 +40,7 @@ func TestRead(t *testing.T) {
 	target := mustTarget(t, clientCredentials(org.url))
 	const odd = `a/b?c=d'e\f %2F ü.x` // goes through a path and a query
 	expectAll(t, target.Deliver(t.Context(), []sdk.Record{
-		contact(t, "5f0c", attrs{"HasOptedOutOfEmail": true}), contact(t, odd, nil), contact(t, "o'neil\\x@acme.inc", nil),
+		contact(t, "5f0c", attrs{"HasOptedOutOfEmail": true, "HasOptedOutOfFax": false}), contact(t, odd, nil), contact(t, "o'neil\\x@acme.inc", nil),
 	}), sdk.KindDelivered, "")
 	org.Put("Contact", attrs{"CPM_Id__c": "twice"})
 	org.Put("Contact", attrs{"CPM_Id__c": "TWICE"})

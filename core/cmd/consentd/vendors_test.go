@@ -16,7 +16,9 @@ type vendorCase struct {
 	// config is the inside of the target's config block, settings what else the target block holds, and record
 	// the inside of the rule's record block. {url} stands for the simulator's address.
 	config, settings, record string
-	vendor                   http.Handler
+	// rules are further rules of the target, if one does not show all that the vendor holds.
+	rules  string
+	vendor http.Handler
 	// holds says what the vendor has otherwise than it should of a person: empty if nothing.
 	holds func(p person) string
 	// absent is whether the vendor knows nobody of that name.
@@ -182,7 +184,8 @@ rule "vendor" {
     %s
   }
 }
-`, typ, c.settings, c.config, c.record), "{url}", server.URL))}
+%s
+`, typ, c.settings, c.config, c.record, c.rules), "{url}", server.URL))}
 	r.start()
 
 	ada, bob := somebody("ada"), somebody("bob")

@@ -27,6 +27,10 @@ type Member struct {
 	Tags                 []string // sorted
 	MarketingPermissions map[string]bool
 	Language             string
+	TimestampOpt         string
+	LastChanged          time.Time
+	// UnsubscribeReason is empty unless the member is unsubscribed.
+	UnsubscribeReason string
 	// History holds each status that the member got, oldest first.
 	History []string
 	// ConfirmationMails is how often the person was asked to confirm.
@@ -39,7 +43,6 @@ type member struct {
 	uniqueID  string
 	webID     int
 	tags      map[string]int // id by name
-	changed   time.Time
 	// compliance bars the API from subscribing the person: they left by themselves, or bounced.
 	compliance bool
 }
@@ -65,15 +68,26 @@ func newMember(email string, webID int) *member {
 	}
 }
 
+// byAdmin is the reason of whoever the API unsubscribed, ownAct one of those that people choose from.
+const (
+	byAdmin = "N/A (Unsubscribed by an admin)"
+	ownAct  = "No longer interested"
+)
+
 // become gives the member a status. Whoever is made pending gets a confirmation mail, also when they
 // were pending before.
 func (m *member) become(status string) {
 	if status == pending {
 		m.ConfirmationMails++
 	}
-	if m.Status != status {
-		m.Status = status
-		m.History = append(m.History, status)
+	if m.Status == status {
+		return
+	}
+	m.Status = status
+	m.History = append(m.History, status)
+	m.UnsubscribeReason = ""
+	if status == unsubscribed {
+		m.UnsubscribeReason = byAdmin
 	}
 }
 
@@ -144,7 +158,10 @@ func (s *Server) Put(v Member) {
 	for id, given := range v.MarketingPermissions {
 		m.MarketingPermissions[id] = given && s.audience.permissions.has(id)
 	}
-	m.Language = v.Language
+	m.Language, m.TimestampOpt = v.Language, v.TimestampOpt
+	if v.UnsubscribeReason != "" {
+		m.UnsubscribeReason = v.UnsubscribeReason
+	}
 	for _, name := range v.Tags {
 		m.tags[name] = len(m.tags) + 1
 	}
@@ -178,6 +195,9 @@ func (s *Server) act(email, status string, compliance bool) {
 	defer s.mu.Unlock()
 	if m, ok := s.audience.members[hash(email)]; ok {
 		m.become(status)
+		if status == unsubscribed {
+			m.UnsubscribeReason = ownAct
+		}
 		m.compliance = compliance
 		s.changed(m)
 	}
@@ -185,7 +205,7 @@ func (s *Server) act(email, status string, compliance bool) {
 
 // changed is called with the lock held, so that lines are in the order of the changes.
 func (s *Server) changed(m *member) {
-	m.changed = time.Now()
+	m.LastChanged = time.Now()
 	if s.notify != nil {
 		s.notify(m.line())
 	}
@@ -210,7 +230,7 @@ func (s *Server) body(m *member) map[string]any {
 	}
 	tags := m.tagList()
 	shown := tags[:min(len(tags), maxShownTags)]
-	return map[string]any{
+	body := map[string]any{
 		"id":                               hash(m.Email),
 		"email_address":                    m.Email,
 		"unique_email_id":                  m.uniqueID,
@@ -225,11 +245,18 @@ func (s *Server) body(m *member) map[string]any {
 		"marketing_permissions":            permissions,
 		"language":                         m.Language,
 		"vip":                              false,
-		"last_changed":                     m.changed.UTC().Format(time.RFC3339),
+		"last_changed":                     m.LastChanged.UTC().Format(time.RFC3339),
 		"tags_count":                       len(tags),
 		"tags":                             shown,
 		"list_id":                          ListID,
 	}
+	if m.TimestampOpt != "" {
+		body["timestamp_opt"] = m.TimestampOpt
+	}
+	if m.UnsubscribeReason != "" {
+		body["unsubscribe_reason"] = m.UnsubscribeReason
+	}
+	return body
 }
 
 // maxShownTags is how many tags come with a member; the others are at .../tags.

@@ -24,7 +24,8 @@ type memberBody struct {
 		ID      string `json:"marketing_permission_id"`
 		Enabled bool   `json:"enabled"`
 	} `json:"marketing_permissions"`
-	Language *string `json:"language"`
+	Language     *string    `json:"language"`
+	TimestampOpt *time.Time `json:"timestamp_opt"`
 }
 
 func decode(body []byte, v any) *Problem {
@@ -123,6 +124,9 @@ func (s *Server) write(m *member, known bool, body memberBody, skipRequired bool
 	if body.Language != nil {
 		m.Language = *body.Language
 	}
+	if body.TimestampOpt != nil {
+		m.TimestampOpt = body.TimestampOpt.UTC().Format(time.RFC3339)
+	}
 	if status != "" {
 		m.become(status)
 	}
@@ -170,7 +174,7 @@ func (s *Server) getTags(r *http.Request, _ []byte) (any, *Problem) {
 	}
 	tags := m.tagList()
 	for _, t := range tags {
-		t["date_added"] = m.changed.UTC().Format(time.RFC3339)
+		t["date_added"] = m.LastChanged.UTC().Format(time.RFC3339)
 	}
 	return map[string]any{"tags": tags[:min(len(tags), count, 1000)], "total_items": len(tags)}, nil
 }

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -148,7 +147,7 @@ func (s *Server) upsertRow(name string, def object, external, value string, row 
 		}
 		if reference, ok := v.(map[string]any); ok {
 			lookup := def.relationship(field)
-			id, e := s.resolve(def.fields[lookup].to, reference)
+			id, e := s.resolve(def.fields[lookup].target(reference), reference)
 			if e != nil {
 				return failedRow(*e), nil
 			}
@@ -274,32 +273,4 @@ func (s *Server) remove(r *http.Request) answer {
 	value := fmt.Sprint(row[field])
 	s.rows[object] = slices.DeleteFunc(s.rows[object], func(other map[string]any) bool { return other["Id"] == row["Id"] })
 	return answer{status: http.StatusNoContent, lines: []string{line(object, field, value, nil) + " deleted"}}
-}
-
-var (
-	// queryForm is the one form of SOQL that the simulator knows.
-	queryForm   = regexp.MustCompile(`^SELECT Id FROM (\w+) WHERE (\w+) = '((?:[^'\\]|\\.)*)' LIMIT \d+$`)
-	soqlEscaped = regexp.MustCompile(`\\(.)`)
-)
-
-func (s *Server) query(r *http.Request) answer {
-	m := queryForm.FindStringSubmatch(r.URL.Query().Get("q"))
-	if m == nil {
-		return refuse(http.StatusBadRequest, "MALFORMED_QUERY", "unexpected token")
-	}
-	name, field, value := m[1], m[2], soqlEscaped.ReplaceAllString(m[3], "$1")
-	def, ok := objects[name]
-	if !ok {
-		return refuse(http.StatusBadRequest, "INVALID_TYPE", "sObject type '%s' is not supported.", name)
-	}
-	if _, _, ok := def.fieldOf(field); !ok && field != "Id" {
-		return refuse(http.StatusBadRequest, "INVALID_FIELD", "No such column '%s' on entity '%s'.", field, name)
-	}
-	records := []map[string]any{}
-	for _, row := range s.find(name, field, value) {
-		records = append(records, map[string]any{
-			"attributes": map[string]string{"type": name, "url": address(r, name, row)}, "Id": row["Id"],
-		})
-	}
-	return answer{status: http.StatusOK, body: map[string]any{"totalSize": len(records), "done": true, "records": records}}
 }

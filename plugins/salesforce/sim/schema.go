@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/mail"
 	"regexp"
 	"slices"
@@ -26,7 +27,20 @@ type field struct {
 	kind   fieldType
 	length int      // of text
 	values []string // of a picklist
-	to     string   // object of a lookup
+	to     string   // object of a lookup; several, with blanks between, of a polymorphic one
+}
+
+// target is the object that a reference by external id is to: of a polymorphic lookup the reference has
+// to say which.
+func (f field) target(reference map[string]any) string {
+	attributes, _ := reference["attributes"].(map[string]any)
+	named, _ := attributes["type"].(string)
+	for to := range strings.FieldsSeq(f.to) {
+		if to == f.to || to == named {
+			return to
+		}
+	}
+	return ""
 }
 
 type object struct {
@@ -38,7 +52,8 @@ type object struct {
 var contactPointTypes = []string{"Email", "MailingAddress", "Phone", "Social", "Web"}
 
 // objects are the standard objects that consent is kept in, with the fields that matter for it.
-// Source: Salesforce's object reference. The value "Seen" and the lengths are from memory.
+// Source: Salesforce's object reference. The value "Seen", the lengths and the key prefixes of the contact
+// points are from memory.
 var objects = map[string]object{
 	"Contact": {"003", []string{"LastName"}, map[string]field{
 		"FirstName": {kind: text, length: 40}, "LastName": {kind: text, length: 80},
@@ -61,15 +76,37 @@ var objects = map[string]object{
 		"HasOptedOutSolicit": {kind: checkbox}, "HasOptedOutTracking": {kind: checkbox},
 		"SendIndividualData": {kind: checkbox}, "ShouldForget": {kind: checkbox},
 	}},
-	"ContactPointTypeConsent": {"0ZX", []string{"Name", "PartyId", "ContactPointType", "PrivacyConsentStatus"}, map[string]field{
-		"Name": {kind: text, length: 255}, "PartyId": {kind: lookup, to: "Individual"},
-		"ContactPointType":        {kind: picklist, values: contactPointTypes},
+	"ContactPointTypeConsent": {"0ZX", []string{"Name", "PartyId", "ContactPointType", "PrivacyConsentStatus"}, consent(map[string]field{
+		"PartyId": {kind: lookup, to: "Individual"}, "ContactPointType": {kind: picklist, values: contactPointTypes},
+	})},
+	"ContactPointConsent": {"0ZY", []string{"Name", "ContactPointId", "PrivacyConsentStatus"}, consent(map[string]field{
+		"ContactPointId": {kind: lookup, to: "ContactPointAddress ContactPointEmail ContactPointPhone"},
+	})},
+	"ContactPointEmail": {"9Vl", []string{"EmailAddress"}, map[string]field{
+		"EmailAddress": {kind: email, length: 80}, "ParentId": {kind: lookup, to: "Account Individual"},
+		"ActiveFromDate": {kind: date}, "ActiveToDate": {kind: date}, "IsPrimary": {kind: checkbox},
+	}},
+	"ContactPointPhone": {"0ow", []string{"TelephoneNumber"}, map[string]field{
+		"TelephoneNumber": {kind: text, length: 40}, "ParentId": {kind: lookup, to: "Account Individual"},
+		"ActiveFromDate": {kind: date}, "ActiveToDate": {kind: date}, "IsPrimary": {kind: checkbox},
+	}},
+	"DataUsePurpose": {"0ZW", []string{"Name"}, map[string]field{
+		"Name": {kind: text, length: 255}, "Description": {kind: text, length: 255},
+	}},
+}
+
+// consent are the fields that both consent objects have, and those of one.
+func consent(own map[string]field) map[string]field {
+	fields := map[string]field{
+		"Name":                    {kind: text, length: 255},
 		"CaptureContactPointType": {kind: picklist, values: contactPointTypes},
 		"PrivacyConsentStatus":    {kind: picklist, values: []string{"NotSeen", "Seen", "OptIn", "OptOut"}},
 		"CaptureDate":             {kind: datetime}, "CaptureSource": {kind: text, length: 255},
 		"EffectiveFrom": {kind: datetime}, "EffectiveTo": {kind: datetime}, "DoubleConsentCaptureDate": {kind: datetime},
 		"DataUsePurposeId": {kind: lookup, to: "DataUsePurpose"},
-	}},
+	}
+	maps.Copy(fields, own)
+	return fields
 }
 
 var (

@@ -65,6 +65,7 @@ func New(notify func(line string)) *Server {
 	s.mux.HandleFunc("GET "+root+"/{$}", s.api(s.resources))
 	s.mux.HandleFunc("GET "+root+"/limits", s.api(s.limits))
 	s.mux.HandleFunc("GET "+root+"/query/{$}", s.api(s.query))
+	s.mux.HandleFunc("POST "+root+"/composite/{$}", s.api(s.composite))
 	s.mux.HandleFunc("PATCH "+root+"/composite/sobjects/{object}/{field}", s.api(s.upsert))
 	s.mux.HandleFunc("GET "+root+"/sobjects/{object}/{id}", s.api(s.get))
 	s.mux.HandleFunc("GET "+root+"/sobjects/{object}/{field}/{value}", s.api(s.get))
