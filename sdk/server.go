@@ -103,11 +103,8 @@ func (s *server) Deliver(ctx context.Context, req *targetpb.DeliverRequest) (*ta
 		return nil, err
 	}
 	defer done()
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-wire.Grace))
-		defer cancel()
-	}
+	ctx, cancel := ownTime(ctx)
+	defer cancel()
 	records := recordsFromProto(req.Records)
 	return &targetpb.DeliverResponse{Outcomes: outcomesToProto(target.Deliver(ctx, records), records)}, nil
 }
@@ -151,8 +148,18 @@ func (s *server) Erase(ctx context.Context, req *targetpb.EraseRequest) (*target
 	if !ok {
 		return nil, status.Error(codes.Unimplemented, "target has no erase")
 	}
+	ctx, cancel := ownTime(ctx)
+	defer cancel()
 	records := recordsFromProto(req.Records)
 	return &targetpb.EraseResponse{Outcomes: outcomesToProto(eraser.Erase(ctx, records), records)}, nil
+}
+
+// ownTime is the target's own: it ends before the call does, so that what the target says by then arrives.
+func ownTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(ctx, deadline.Add(-wire.Grace))
+	}
+	return ctx, func() {}
 }
 
 // Close may be called more than once; the target's own Close runs once.

@@ -102,6 +102,10 @@ func (c *chaos) Check(context.Context) sdk.Outcome { return sdk.Unauthorized("NO
 
 func (c *chaos) Close() error { return nil }
 
+func (c *chaos) Erase(ctx context.Context, records []sdk.Record) []sdk.Outcome {
+	return c.Deliver(ctx, records)
+}
+
 func (c *chaos) Deliver(ctx context.Context, records []sdk.Record) []sdk.Outcome {
 	var outcomes []sdk.Outcome
 	for _, r := range records {
@@ -120,6 +124,10 @@ func (c *chaos) Deliver(ctx context.Context, records []sdk.Record) []sdk.Outcome
 		case "wait":
 			<-ctx.Done()
 			outcomes = append(outcomes, sdk.FromError(ctx.Err()))
+		case "late":
+			<-ctx.Done()
+			time.Sleep(200 * time.Millisecond)
+			outcomes = append(outcomes, sdk.Delivered(""))
 		case "few":
 			return outcomes
 		case "say":

@@ -265,11 +265,13 @@ func TestHang(t *testing.T) {
 func TestOutcomesAfterDeadline(t *testing.T) {
 	s, _ := spec(t, "chaos", `{}`)
 	target := start(t, s)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	outcomes, err := target.Deliver(ctx, []sdk.Record{record("a", ""), record("b", "wait")})
-	if err != nil || outcomes[0].Kind != sdk.KindDelivered || outcomes[1].Code != "TIMEOUT" {
-		t.Errorf("%+v, %v", outcomes, err)
+	for name, call := range map[string]func(context.Context, []sdk.Record) ([]sdk.Outcome, error){"deliver": target.Deliver, "erase": target.Erase} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		outcomes, err := call(ctx, []sdk.Record{record("a", ""), record("b", "wait"), record("c", "late")})
+		if err != nil || outcomes[0].Kind != sdk.KindDelivered || outcomes[1].Code != "TIMEOUT" || outcomes[2].Kind != sdk.KindDelivered {
+			t.Errorf("%s: %+v, %v", name, outcomes, err)
+		}
 	}
 }
 

@@ -7,6 +7,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-plugin"
@@ -42,8 +47,13 @@ func (c *Client) Broken() <-chan struct{} { return c.broken.Done() }
 // Launch starts the plugin process that conf names and connects to it. The caller sets the command
 // and how it is secured and logged; Launch sets what the wire asks for.
 func Launch(conf *plugin.ClientConfig) (*plugin.Client, *Client, error) {
+	return launch(conf, map[int]plugin.PluginSet{1: {wire.Name: clientPlugin{}}})
+}
+
+// launch offers the plugin the versions of the wire that there are, of which it takes one.
+func launch(conf *plugin.ClientConfig, versions map[int]plugin.PluginSet) (*plugin.Client, *Client, error) {
 	conf.HandshakeConfig = wire.Handshake
-	conf.Plugins = plugin.PluginSet{wire.Name: clientPlugin{}}
+	conf.VersionedPlugins = versions
 	conf.AllowedProtocols = []plugin.Protocol{plugin.ProtocolGRPC}
 	conf.AutoMTLS = true
 	conf.GRPCDialOptions = append(conf.GRPCDialOptions, grpc.WithDefaultCallOptions(
@@ -52,7 +62,7 @@ func Launch(conf *plugin.ClientConfig) (*plugin.Client, *Client, error) {
 	protocol, err := process.Client()
 	if err != nil {
 		process.Kill()
-		return nil, nil, err
+		return nil, nil, sayVersions(err, versions)
 	}
 	raw, err := protocol.Dispense(wire.Name)
 	if err != nil {
@@ -60,6 +70,21 @@ func Launch(conf *plugin.ClientConfig) (*plugin.Client, *Client, error) {
 		return nil, nil, err
 	}
 	return process, raw.(*Client), nil
+}
+
+// sayVersions says in our words that the plugin speaks no version that was offered. go-plugin's error for that has
+// no type.
+func sayVersions(err error, offered map[int]plugin.PluginSet) error {
+	var speaks int
+	if _, miss := fmt.Sscanf(err.Error(), "incompatible API version with plugin. Plugin version: %d,", &speaks); miss != nil {
+		return err
+	}
+	var ours []string
+	for _, version := range slices.Sorted(maps.Keys(offered)) {
+		ours = append(ours, strconv.Itoa(version))
+	}
+	return fmt.Errorf("the plugin speaks version %d of the wire, and this consentd version %s; "+
+		"use a release of the plugin, or of consentd, that fits", speaks, strings.Join(ours, " and "))
 }
 
 type clientPlugin struct {
@@ -118,7 +143,7 @@ func (c *Client) Check(ctx context.Context) (sdk.Outcome, error) {
 }
 
 // Deliver returns one outcome a record, in the records' order; a record of which the plugin said
-// nothing is Retry. When ctx ends, the plugin has one more second to say what it knows; if it does
+// nothing is Retry. When ctx ends, the plugin has wire.Grace more to say what it knows; if it does
 // not, the error is a status with code Canceled or DeadlineExceeded.
 func (c *Client) Deliver(ctx context.Context, records []sdk.Record) ([]sdk.Outcome, error) {
 	ctx, cancel := outlive(ctx)
@@ -151,8 +176,10 @@ func (c *Client) Read(ctx context.Context, records []sdk.Record) ([]sdk.Reading,
 	return inOrder(byID, records, sdk.Reading{Outcome: sdk.Retry("NO_READING", "the plugin gave no reading")}), nil
 }
 
-// Erase returns one outcome a record, in the records' order.
+// Erase returns one outcome a record, as Deliver does.
 func (c *Client) Erase(ctx context.Context, records []sdk.Record) ([]sdk.Outcome, error) {
+	ctx, cancel := outlive(ctx)
+	defer cancel()
 	res, err := c.rpc.Erase(ctx, &targetpb.EraseRequest{Records: recordsToProto(records)})
 	if err != nil {
 		return nil, err
@@ -174,6 +201,9 @@ func outlive(ctx context.Context) (context.Context, context.CancelFunc) {
 		late, cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline.Add(wire.Grace))
 	}
 	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return // the deadline above ends it, as one: whoever hangs past it is known by that
+		}
 		grace := time.NewTimer(wire.Grace)
 		defer grace.Stop()
 		select {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -38,6 +39,12 @@ func TestMain(m *testing.M) {
 	case "be-bare":
 		fmt.Fprintln(os.Stderr, beBare())
 		os.Exit(1)
+	case "be-version-2":
+		plugin.Serve(servingVersions(2))
+		os.Exit(0)
+	case "be-versions-1-and-2":
+		plugin.Serve(servingVersions(1, 2))
+		os.Exit(0)
 	case "be-a-host":
 		process, _, err := Launch(pluginConfig())
 		if err != nil {
@@ -260,6 +267,7 @@ func TestOutcomesAreMatchedByID(t *testing.T) {
 
 // A call outlives its caller's context by a moment and not more.
 func TestDeliverOutlivesItsContext(t *testing.T) {
+	never := map[string]codes.Code{"deadline": codes.DeadlineExceeded, "cancel": codes.Canceled}
 	for name, end := range map[string]func(context.Context) (context.Context, context.CancelFunc){
 		"deadline": func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, time.Millisecond)
@@ -285,10 +293,26 @@ func TestDeliverOutlivesItsContext(t *testing.T) {
 			client = clientOf(t, &raw{deliver: func(ctx context.Context) { <-ctx.Done() }})
 			ctx, cancel = end(t.Context())
 			_, err = client.Deliver(ctx, []sdk.Record{{ID: "a"}})
-			if code := status.Code(err); code != codes.DeadlineExceeded && code != codes.Canceled {
+			if status.Code(err) != never[name] {
 				t.Errorf("%s, never answered: %v", name, err)
 			}
 			cancel()
+		})
+	}
+}
+
+// A call that hangs past its deadline ends by that deadline and by nothing else: it is how a hang is known.
+func TestDeadlineIsNoCancel(t *testing.T) {
+	for range 100 { // what would end it otherwise comes at the same instant
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			late, stop := outlive(ctx)
+			defer stop()
+			<-late.Done()
+			if err := late.Err(); err != context.DeadlineExceeded {
+				t.Fatal(err)
+			}
 		})
 	}
 }

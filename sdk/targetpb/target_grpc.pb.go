@@ -45,8 +45,8 @@ type TargetClient interface {
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
 	// Check asks the vendor whether the credentials work. It changes nothing there.
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
-	// Deliver brings the vendor to what the records say and answers one outcome a record. The host listens for a
-	// second past the deadline that the plugin sees, so that what it knows by then still counts.
+	// Deliver brings the vendor to what the records say and answers one outcome a record. The plugin's own time
+	// ends five seconds before the deadline of the call, so that what it knows by then still counts.
 	Deliver(ctx context.Context, in *DeliverRequest, opts ...grpc.CallOption) (*DeliverResponse, error)
 	// Read answers what the vendor holds now for each record's identity.
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (*ReadResponse, error)
@@ -148,8 +148,8 @@ type TargetServer interface {
 	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
 	// Check asks the vendor whether the credentials work. It changes nothing there.
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
-	// Deliver brings the vendor to what the records say and answers one outcome a record. The host listens for a
-	// second past the deadline that the plugin sees, so that what it knows by then still counts.
+	// Deliver brings the vendor to what the records say and answers one outcome a record. The plugin's own time
+	// ends five seconds before the deadline of the call, so that what it knows by then still counts.
 	Deliver(context.Context, *DeliverRequest) (*DeliverResponse, error)
 	// Read answers what the vendor holds now for each record's identity.
 	Read(context.Context, *ReadRequest) (*ReadResponse, error)
