@@ -6,6 +6,8 @@ import (
 	"net/http"
 
 	"github.com/consentd/consentd/plugins/chaos"
+	"github.com/consentd/consentd/plugins/dataverse"
+	dataversesim "github.com/consentd/consentd/plugins/dataverse/sim"
 	"github.com/consentd/consentd/plugins/file"
 	"github.com/consentd/consentd/plugins/mailchimp"
 	mailchimpsim "github.com/consentd/consentd/plugins/mailchimp/sim"
@@ -20,6 +22,7 @@ import (
 func Bundled() []sdk.Plugin {
 	return []sdk.Plugin{
 		chaos.Plugin(),
+		dataverse.Plugin(),
 		file.Plugin(),
 		mailchimp.Plugin(),
 		salesforce.Plugin(),
@@ -38,6 +41,7 @@ type Simulator struct {
 // Simulators are those that there are, by type.
 func Simulators() []Simulator {
 	return []Simulator{
+		{"dataverse", func(notify func(string)) http.Handler { return dataversesim.New(notify) }},
 		{"mailchimp", func(notify func(string)) http.Handler { return mailchimpsim.New(notify) }},
 		{"salesforce", func(notify func(string)) http.Handler { return salesforcesim.New(notify) }},
 		{"webhook", func(notify func(string)) http.Handler { return webhooksim.New(notify) }},
