@@ -64,7 +64,9 @@
 //		return nil
 //	}
 //
-// Build it as consentd-plugin-acme, put it into plugin_dir and write its checksum into a plugin block.
+// Build it as consentd-plugin-acme, put it into plugin_dir and write into the configuration what consentd
+// plugin sum prints. Command consentd plugin new acme writes a module with all of this to start from, and
+// README.md beside this file goes with it from there to delivering.
 // Package sdktest, the conformance kit, runs it through the wire in one test and says what to mend.
 // Package httpclient is the edge to a vendor's HTTP API. Plugins in other languages start from the page
 // in folder targetpb.

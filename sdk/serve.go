@@ -22,7 +22,12 @@ import (
 // SIGINT and SIGTERM are ignored: they reach a whole process group, and consentd still needs its
 // plugins to finish what is in flight when it is told to stop. When consentd dies without a word the
 // plugin notices that it has another parent and exits.
+//
+// Executed by a person, the program says what it is and how it is used.
 func Serve(p Plugin) {
+	if os.Getenv(wire.Handshake.MagicCookieKey) != wire.Handshake.MagicCookieValue {
+		os.Exit(p.byHand(os.Args[1:], os.Stdout, os.Stderr))
+	}
 	signal.Ignore(os.Interrupt, syscall.SIGTERM)
 	log := hclog.New(&hclog.LoggerOptions{Name: p.Type, Level: hclog.Trace, JSONFormat: true})
 	go exitWithParent(os.Getppid(), log)

@@ -3,9 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"maps"
+	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +14,8 @@ import (
 )
 
 func (a *App) plugin() *cobra.Command {
-	return group("plugin", "List and describe target types", a.pluginList(), a.pluginDescribe(), a.pluginSum(), a.pluginServe(), a.pluginExec())
+	return group("plugin", "List, describe, check and write plugins",
+		a.pluginList(), a.pluginDescribe(), a.pluginSum(), a.pluginCheck(), a.pluginNew(), a.pluginServe(), a.pluginExec())
 }
 
 // pluginServe is how the host launches a bundled plugin.
@@ -25,6 +25,9 @@ func (a *App) pluginServe() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			for _, p := range a.Plugins {
 				if p.Type == args[0] {
+					if os.Getenv("CONSENTD_PLUGIN") == "" {
+						return usage("consentd serves its plugins by itself; `consentd plugin describe %s` tells about this one", p.Type)
+					}
 					sdk.Serve(p)
 					return nil
 				}
@@ -110,12 +113,9 @@ func (a *App) pluginDescribe() *cobra.Command {
 			if c.json {
 				return printJSON(a.Stdout, descriptionOf(about))
 			}
-			fmt.Fprintf(a.Stdout, "%s %s\n\n%s\n", about.Type, about.Version, strings.TrimSpace(about.Doc))
-			fmt.Fprintf(a.Stdout, "\nconfig:\n")
-			a.describeSchema(about.Config, "  ")
-			fmt.Fprintf(a.Stdout, "\nrecord:\n")
-			a.describeSchema(about.Record, "  ")
-			return nil
+			return sdk.Plugin{
+				Type: about.Type, Version: about.Version, Doc: about.Doc, Config: about.Config, Record: about.Record, Limits: about.Limits,
+			}.Describe(a.Stdout)
 		},
 	}
 	c.flags(cmd)
@@ -123,47 +123,20 @@ func (a *App) pluginDescribe() *cobra.Command {
 	return cmd
 }
 
-func (a *App) describeSchema(s sdk.Schema, indent string) {
-	for _, name := range slices.Sorted(maps.Keys(s.Attributes)) {
-		at := s.Attributes[name]
-		notes := []string{at.Type}
-		if at.Required {
-			notes = append(notes, "required")
-		}
-		if at.Sensitive {
-			notes = append(notes, "sensitive")
-		}
-		if len(at.Enum) > 0 {
-			notes = append(notes, "one of "+strings.Join(at.Enum, ", "))
-		}
-		if at.Default != "" {
-			notes = append(notes, "default "+at.Default)
-		}
-		fmt.Fprintf(a.Stdout, "%s%s (%s)\n%s    %s\n", indent, name, strings.Join(notes, "; "), indent, at.Doc)
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.Blocks)) {
-		b := s.Blocks[name]
-		note := "block"
-		if b.Repeated {
-			note = "block, repeated"
-		}
-		if b.Required {
-			note += "; required"
-		}
-		fmt.Fprintf(a.Stdout, "%s%s (%s)\n%s    %s\n", indent, name, note, indent, b.Doc)
-		a.describeSchema(b.Body, indent+"    ")
-	}
-}
-
 func (a *App) pluginSum() *cobra.Command {
 	return &cobra.Command{
-		Use: "sum FILE", Short: "Print the sum under which an external plugin is pinned", Args: cobra.ExactArgs(1),
+		Use: "sum FILE", Short: "Print the block that lets consentd run an external plugin", Args: cobra.ExactArgs(1),
+		Long: "Prints the plugin block for a configuration: an external plugin runs only if the sum of its executable is known.",
 		RunE: func(_ *cobra.Command, args []string) error {
+			typ, err := supervise.ExternalType(args[0])
+			if err != nil {
+				return usage("%w", err)
+			}
 			sum, err := supervise.Sum(args[0])
 			if err != nil {
 				return usage("%w", err)
 			}
-			_, err = fmt.Fprintln(a.Stdout, sum)
+			_, err = fmt.Fprintf(a.Stdout, "plugin %q {\n  sha256 = [%q]\n}\n", typ, sum)
 			return err
 		},
 	}

@@ -120,41 +120,88 @@ func Validate(ctx context.Context, cfg *config.Config, finder supervise.Finder, 
 		return diags, err
 	}
 	for _, t := range cfg.Targets { // after prepare, which renders their config blocks
-		process, mistakes, err := p.launch(ctx, t)
+		answer, mistakes, err := p.try(ctx, t, offline)
 		diags = append(diags, mistakes...)
 		if err != nil {
-			return diags, environment(err)
+			return diags, err
 		}
-		if process == nil {
-			continue
-		}
-		if !offline {
-			diags = append(diags, check(ctx, t, process)...)
-		}
-		if err := process.Close(ctx); err != nil {
-			return diags, environment(err)
+		if len(mistakes) == 0 {
+			diags = append(diags, answer.diagnostics(t)...)
 		}
 	}
 	return diags, nil
 }
 
-func check(ctx context.Context, t config.Target, process *supervise.Target) hcl.Diagnostics {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	outcome, err := process.Check(ctx)
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil
+// Answer is what a target says of whether it works.
+type Answer struct {
+	Target string
+	// Outcome is how its check ended.
+	Outcome sdk.Outcome
+	// Err is why there is no outcome: the plugin broke, or errors.ErrUnsupported, since it has no check.
+	Err error
+}
+
+// Check asks the targets of one type, or only the one that is named, whether they work. It looks at no rule and
+// at no other plugin.
+func Check(ctx context.Context, cfg *config.Config, finder supervise.Finder, typ, name string, log hclog.Logger) ([]Answer, hcl.Diagnostics, error) {
+	dir, err := runtimeDir()
+	if err != nil {
+		return nil, nil, environment(err)
 	}
+	some := *cfg
+	some.Rules, some.Targets = nil, nil
+	for _, t := range cfg.Targets {
+		if t.Type == typ && (name == "" || t.Name == name) {
+			some.Targets = append(some.Targets, t)
+		}
+	}
+	p, diags, err := prepare(ctx, &some, finder, dir, log)
+	if err != nil || diags.HasErrors() {
+		return nil, diags, err
+	}
+	var answers []Answer
+	for _, t := range some.Targets {
+		answer, mistakes, err := p.try(ctx, t, false)
+		diags = append(diags, mistakes...)
+		if err != nil {
+			return answers, diags, err
+		}
+		if len(mistakes) == 0 {
+			answers = append(answers, answer)
+		}
+	}
+	return answers, diags, nil
+}
+
+// try launches a target, asks it whether it works unless offline, and ends it. Without a check, offline too, the
+// answer's Err is errors.ErrUnsupported.
+func (p *plan) try(ctx context.Context, t config.Target, offline bool) (Answer, hcl.Diagnostics, error) {
+	answer := Answer{Target: t.Name, Err: errors.ErrUnsupported}
+	process, mistakes, err := p.launch(ctx, t)
+	if err != nil || process == nil {
+		return answer, mistakes, environment(err)
+	}
+	if !offline {
+		within, cancel := context.WithTimeout(ctx, checkTimeout)
+		answer.Outcome, answer.Err = process.Check(within)
+		cancel()
+	}
+	return answer, mistakes, environment(process.Close(ctx))
+}
+
+func (a Answer) diagnostics(t config.Target) hcl.Diagnostics {
 	r := t.Range
 	d := &hcl.Diagnostic{Severity: hcl.DiagError, Summary: fmt.Sprintf("Target %q does not work", t.Name), Subject: &r}
-	switch {
-	case err != nil:
-		d.Detail = err.Error() + "."
-	case outcome.Kind.Done():
+	switch o := a.Outcome; {
+	case errors.Is(a.Err, errors.ErrUnsupported):
+		return nil
+	case a.Err != nil:
+		d.Detail = a.Err.Error() + "."
+	case o.Kind.Done():
 		return nil
 	default:
-		d.Detail = fmt.Sprintf("The check ended as %s: %s %s.", outcome.Kind, outcome.Code, outcome.Message)
-		if outcome.Kind != sdk.KindUnauthorized && outcome.Kind != sdk.KindRejected {
+		d.Detail = fmt.Sprintf("The check ended as %s: %s %s.", o.Kind, o.Code, o.Message)
+		if o.Kind != sdk.KindUnauthorized && o.Kind != sdk.KindRejected {
 			// The vendor may only be away for a while.
 			d.Severity = hcl.DiagWarning
 		}

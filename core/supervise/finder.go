@@ -123,6 +123,15 @@ func (f Finder) Types() []string {
 	return slices.Compact(types)
 }
 
+// ExternalType is the type that an executable serves by its name.
+func ExternalType(path string) (string, error) {
+	typ, found := strings.CutPrefix(filepath.Base(path), externalPrefix)
+	if !found || !typeName.MatchString(typ) {
+		return "", fmt.Errorf("%s is not named as a plugin is: name it %sTYPE, with the target type it serves", path, externalPrefix)
+	}
+	return typ, nil
+}
+
 // external is the path of the external plugin of that type, or empty.
 func (f Finder) external(typ string) string {
 	if f.Dir == "" || !typeName.MatchString(typ) {

@@ -15,6 +15,8 @@ var floors = []string{
 	"sdk",
 	"sdk/host sdk/httpclient sdk/batch",
 	"sdk/sdktest",
+	"sdk/scaffold/acme/fake",
+	"sdk/scaffold sdk/scaffold/acme sdk/scaffold/acme/fake/serve",
 	"plugins/internal/*",
 	"plugins/*",
 	"plugins",

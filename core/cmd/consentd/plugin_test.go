@@ -28,9 +28,9 @@ func TestExternalPlugin(t *testing.T) {
 		t.Fatalf("build the plugin: %v\n%s", err, out)
 	}
 	said, code := i.run("plugin", "sum", executable)
-	sum := strings.TrimSpace(said)
-	if code != 0 || len(sum) != 64 {
-		t.Fatalf("plugin sum: exit code %d, %q", code, said)
+	var sum string
+	if _, err := fmt.Sscanf(said, "plugin \"acme\" {\n  sha256 = [%q]\n}\n", &sum); code != 0 || err != nil {
+		t.Fatalf("plugin sum: exit code %d, %v\n%s", code, err, said)
 	}
 	config := func(pin string) string {
 		return fmt.Sprintf(baseConfig, i.listener, i.admin, i.path("consentd.db")) + apiKeySource + fmt.Sprintf(`
