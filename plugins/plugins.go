@@ -5,6 +5,8 @@ package plugins
 import (
 	"net/http"
 
+	"github.com/consentd/consentd/plugins/braze"
+	brazesim "github.com/consentd/consentd/plugins/braze/sim"
 	"github.com/consentd/consentd/plugins/chaos"
 	"github.com/consentd/consentd/plugins/dataverse"
 	dataversesim "github.com/consentd/consentd/plugins/dataverse/sim"
@@ -21,6 +23,7 @@ import (
 // Bundled are the plugins in the binary, by type.
 func Bundled() []sdk.Plugin {
 	return []sdk.Plugin{
+		braze.Plugin(),
 		chaos.Plugin(),
 		dataverse.Plugin(),
 		file.Plugin(),
@@ -41,6 +44,7 @@ type Simulator struct {
 // Simulators are those that there are, by type.
 func Simulators() []Simulator {
 	return []Simulator{
+		{"braze", func(notify func(string)) http.Handler { return brazesim.New(notify) }},
 		{"dataverse", func(notify func(string)) http.Handler { return dataversesim.New(notify) }},
 		{"mailchimp", func(notify func(string)) http.Handler { return mailchimpsim.New(notify) }},
 		{"salesforce", func(notify func(string)) http.Handler { return salesforcesim.New(notify) }},

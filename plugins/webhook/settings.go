@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/consentd/consentd/sdk"
 	"github.com/consentd/consentd/sdk/httpclient"
 )
@@ -24,14 +26,22 @@ type settings struct {
 }
 
 type auth struct {
-	Token, Username, Password, Header, Value string
+	Token        string `json:"token"`
+	Username     string `json:"username"`
+	Password     string `json:"password"`
+	Header       string `json:"header"`
+	Value        string `json:"value"`
+	TokenURL     string `json:"token_url"`
+	ClientID     string `json:"client_id"`
+	ClientSecret string `json:"client_secret"`
+	Scope        string `json:"scope"`
 }
 
 // ours are headers that the plugin or the connection sets.
 var ours = []string{"Idempotency-Key", "Content-Length", "Transfer-Encoding", "Connection", "Host", "Trailer", "Upgrade"}
 
 // target checks the settings and makes the target of them.
-func (c settings) target() (*target, error) {
+func (c settings) target(log hclog.Logger) (*target, error) {
 	var mistakes []error
 	at, err := parseEndpoint(c.URL)
 	mistakes = append(mistakes, err)
@@ -57,7 +67,7 @@ func (c settings) target() (*target, error) {
 		return nil, err
 	}
 	client, err := httpclient.New(httpclient.Options{
-		BaseURL: at.base, Auth: known, Header: header, Classify: at.classify, StatusOnly: true, MaxInFlight: batch * maxInFlight,
+		BaseURL: at.base, Auth: known, Header: header, Classify: at.classify, StatusOnly: true, MaxInFlight: batch * maxInFlight, Log: log,
 	})
 	if err != nil {
 		return nil, sdk.InvalidConfig("url", "The URL %v.", err)
@@ -108,7 +118,14 @@ func (e endpoint) of(key string) (string, error) {
 
 // credentials checks the block and reads it.
 func (a *auth) credentials() (httpclient.Auth, error) {
-	switch (auth{Token: flag(a.Token), Username: flag(a.Username), Password: flag(a.Password), Header: flag(a.Header), Value: flag(a.Value)}) {
+	set := auth{
+		Token: flag(a.Token), Username: flag(a.Username), Password: flag(a.Password), Header: flag(a.Header), Value: flag(a.Value),
+		TokenURL: flag(a.TokenURL), ClientID: flag(a.ClientID), ClientSecret: flag(a.ClientSecret),
+	}
+	if a.Scope != "" && a.TokenURL == "" {
+		return httpclient.Auth{}, sdk.InvalidConfig("auth.scope", "A scope is asked for at a token_url only.")
+	}
+	switch set {
 	case auth{Token: "set"}:
 		return httpclient.Bearer(a.Token), checkHeader("auth.token", "Authorization", a.Token)
 	case auth{Username: "set", Password: "set"}:
@@ -118,8 +135,16 @@ func (a *auth) credentials() (httpclient.Auth, error) {
 		return httpclient.Basic(a.Username, a.Password), nil
 	case auth{Header: "set", Value: "set"}:
 		return httpclient.APIKey(a.Header, a.Value), checkHeader("auth.header", a.Header, a.Value)
+	case auth{TokenURL: "set", ClientID: "set", ClientSecret: "set"}:
+		_, err := httpclient.Endpoint(a.TokenURL)
+		if err != nil {
+			err = sdk.InvalidConfig("auth.token_url", "The URL %v.", err)
+		}
+		return httpclient.SignIn(httpclient.OAuth2{
+			TokenURL: a.TokenURL, Grant: httpclient.ClientCredentials(a.ClientID, a.ClientSecret, a.Scope),
+		}), errors.Join(err, checkHeader("auth.client_id", "Authorization", a.ClientID), checkHeader("auth.client_secret", "Authorization", a.ClientSecret))
 	default:
-		return httpclient.Auth{}, sdk.InvalidConfig("auth", "Write either token, or username and password, or header and value. None may be empty.")
+		return httpclient.Auth{}, sdk.InvalidConfig("auth", "Write either token, or username and password, or header and value, or token_url, client_id and client_secret. None may be empty.")
 	}
 }
 

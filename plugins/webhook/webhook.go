@@ -33,13 +33,18 @@ func Plugin() sdk.Plugin {
 				"headers": {Type: "map(string)", Sensitive: true, Doc: "Headers of every request."},
 			},
 			Blocks: map[string]sdk.Block{
-				"auth": {Doc: "How the endpoint knows us: `token`, or `username` and `password`, or `header` and `value`.", Body: sdk.Schema{
+				"auth": {Doc: "How the endpoint knows us: `token`, or `username` and `password`, or `header` and `value`, or `token_url`, `client_id` and `client_secret`.", Body: sdk.Schema{
 					Attributes: map[string]sdk.Attribute{
 						"token":    {Type: "string", Sensitive: true, Doc: "Sent as `Authorization: Bearer`."},
 						"username": {Type: "string", Doc: "Sent with `password` as `Authorization: Basic`."},
 						"password": {Type: "string", Sensitive: true, Doc: "See `username`."},
 						"header":   {Type: "string", Doc: "The name of a header that carries `value`."},
 						"value":    {Type: "string", Sensitive: true, Doc: "See `header`."},
+
+						"token_url":     {Type: "string", Doc: "Where access tokens are fetched with OAuth 2 client credentials: https, or http to this machine. They are kept until they end, and fetched anew when the endpoint answers 401."},
+						"client_id":     {Type: "string", Doc: "Sent to `token_url` in the form."},
+						"client_secret": {Type: "string", Sensitive: true, Doc: "Sent to `token_url` in the form."},
+						"scope":         {Type: "string", Doc: "What to ask `token_url` for, if it wants to be told."},
 					},
 				}},
 			},
@@ -53,12 +58,12 @@ func Plugin() sdk.Plugin {
 	}
 }
 
-func newTarget(_ context.Context, cfg sdk.Config, _ hclog.Logger) (sdk.Target, error) {
+func newTarget(_ context.Context, cfg sdk.Config, log hclog.Logger) (sdk.Target, error) {
 	var c settings
 	if err := cfg.Decode(&c); err != nil {
 		return nil, err
 	}
-	return c.target()
+	return c.target(log)
 }
 
 // record is what a rule renders.

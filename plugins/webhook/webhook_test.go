@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -119,6 +120,75 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+// authority gives out tokens, and takes the newest at /hook.
+type authority struct {
+	mu      sync.Mutex
+	given   int
+	refused int    // an HTTP status for the next token request
+	form    string // of the last token request
+}
+
+func (a *authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case r.URL.Path != "/token":
+		if r.Header.Get("Authorization") != fmt.Sprintf("Bearer token-%d", a.given) {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	case a.refused != 0:
+		w.WriteHeader(a.refused)
+		a.refused = 0
+		io.WriteString(w, `{"error":"invalid_client","error_description":"s3cret is wrong"}`)
+	default:
+		body, _ := io.ReadAll(r.Body)
+		a.form = string(body)
+		a.given++
+		fmt.Fprintf(w, `{"access_token":"token-%d","token_type":"Bearer","expires_in":3600}`, a.given)
+	}
+}
+
+func (a *authority) tokens() (given int, form string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.given, a.form
+}
+
+func (a *authority) set(change func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	change()
+}
+
+func TestClientCredentials(t *testing.T) {
+	a := &authority{}
+	url := serve(t, a)
+	auth := map[string]string{"token_url": url + "/token", "client_id": "c1", "client_secret": "s3cret", "scope": "consent.write"}
+	target := must(t, map[string]any{"url": url + "/hook", "auth": auth})
+	all := func() {
+		t.Helper()
+		for _, o := range deliver(t, target, slices.Repeat([]sdk.Record{of("id", `{"key":"k","body":1}`)}, batch)...) {
+			if o.Kind != sdk.KindDelivered {
+				t.Fatalf("%+v", o)
+			}
+		}
+	}
+	all()
+	if given, form := a.tokens(); given != 1 || form != "client_id=c1&client_secret=s3cret&grant_type=client_credentials&scope=consent.write" {
+		t.Errorf("%d tokens, the last for %s", given, form)
+	}
+	a.set(func() { a.given++ }) // what was given out holds no more
+	all()
+	if given, _ := a.tokens(); given != 3 {
+		t.Errorf("one new token was needed, and %d were fetched", given-2)
+	}
+	a.set(func() { a.given, a.refused = a.given+1, http.StatusUnauthorized })
+	if o := deliver(t, target, of("id", `{"key":"k","body":1}`))[0]; o.Kind != sdk.KindUnauthorized || o.Code != "invalid_client" || strings.Contains(o.Message, "s3cret") {
+		t.Errorf("%+v", o)
+	}
+	all()
+}
+
 func TestKeyInURL(t *testing.T) {
 	var got string
 	url := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.RequestURI }))
@@ -168,6 +238,12 @@ func TestConfigMistakes(t *testing.T) {
 		{map[string]any{"url": good, "auth": map[string]string{"token": "s3cret\n"}}, "auth.token"},
 		{map[string]any{"url": good, "auth": map[string]string{"username": "a:b", "password": "s3cret"}}, "auth.username"},
 		{map[string]any{"url": good, "auth": map[string]string{"header": "idempotency-key", "value": "s3cret"}}, "auth.header"},
+		{map[string]any{"url": good, "auth": map[string]string{"token_url": good, "client_id": "c"}}, "auth"},
+		{map[string]any{"url": good, "auth": map[string]string{"token_url": good, "client_id": "c", "client_secret": "s3cret", "token": "s3cret"}}, "auth"},
+		{map[string]any{"url": good, "auth": map[string]string{"token_url": "http://example.com/s3cret", "client_id": "c", "client_secret": "s3cret"}}, "auth.token_url"},
+		{map[string]any{"url": good, "auth": map[string]string{"token_url": good, "client_id": "c", "client_secret": "s3cret\n"}}, "auth.client_secret"},
+		{map[string]any{"url": good, "auth": map[string]string{"token_url": good, "client_id": "c\n", "client_secret": "s3cret"}}, "auth.client_id"},
+		{map[string]any{"url": good, "auth": map[string]string{"token": "s3cret", "scope": "consent"}}, "auth.scope"},
 	} {
 		_, err := newFor(t, c.config)
 		var mistake *sdk.ConfigError

@@ -152,6 +152,7 @@ func (r *vendorRun) right(what string) {
 // through. In the end the simulator's state is the citizens' state.
 func TestVendors(t *testing.T) {
 	for typ, newCase := range map[string]func(t *testing.T) vendorCase{
+		"braze":      brazeCase,
 		"dataverse":  dataverseCase,
 		"mailchimp":  mailchimpCase,
 		"salesforce": salesforceCase,
