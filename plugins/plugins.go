@@ -7,10 +7,14 @@ import (
 
 	"github.com/consentd/consentd/plugins/braze"
 	brazesim "github.com/consentd/consentd/plugins/braze/sim"
+	"github.com/consentd/consentd/plugins/brevo"
+	brevosim "github.com/consentd/consentd/plugins/brevo/sim"
 	"github.com/consentd/consentd/plugins/chaos"
 	"github.com/consentd/consentd/plugins/dataverse"
 	dataversesim "github.com/consentd/consentd/plugins/dataverse/sim"
 	"github.com/consentd/consentd/plugins/file"
+	"github.com/consentd/consentd/plugins/hubspot"
+	hubspotsim "github.com/consentd/consentd/plugins/hubspot/sim"
 	"github.com/consentd/consentd/plugins/mailchimp"
 	mailchimpsim "github.com/consentd/consentd/plugins/mailchimp/sim"
 	"github.com/consentd/consentd/plugins/salesforce"
@@ -23,10 +27,12 @@ import (
 // Bundled are the plugins in the binary, by type.
 func Bundled() []sdk.Plugin {
 	return []sdk.Plugin{
+		brevo.Plugin(),
 		braze.Plugin(),
 		chaos.Plugin(),
 		dataverse.Plugin(),
 		file.Plugin(),
+		hubspot.Plugin(),
 		mailchimp.Plugin(),
 		salesforce.Plugin(),
 		webhook.Plugin(),
@@ -44,6 +50,8 @@ type Simulator struct {
 // Simulators are those that there are, by type.
 func Simulators() []Simulator {
 	return []Simulator{
+		{"brevo", func(notify func(string)) http.Handler { return brevosim.New(notify) }},
+		{"hubspot", func(notify func(string)) http.Handler { return hubspotsim.New(notify) }},
 		{"braze", func(notify func(string)) http.Handler { return brazesim.New(notify) }},
 		{"dataverse", func(notify func(string)) http.Handler { return dataversesim.New(notify) }},
 		{"mailchimp", func(notify func(string)) http.Handler { return mailchimpsim.New(notify) }},

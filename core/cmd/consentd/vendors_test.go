@@ -152,6 +152,8 @@ func (r *vendorRun) right(what string) {
 // through. In the end the simulator's state is the citizens' state.
 func TestVendors(t *testing.T) {
 	for typ, newCase := range map[string]func(t *testing.T) vendorCase{
+		"brevo":      brevoCase,
+		"hubspot":    hubspotCase,
 		"braze":      brazeCase,
 		"dataverse":  dataverseCase,
 		"mailchimp":  mailchimpCase,

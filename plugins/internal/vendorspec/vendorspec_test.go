@@ -127,3 +127,48 @@ func TestHold(t *testing.T) {
 		})
 	}
 }
+
+const description2 = `
+swagger: "2.0"
+info: {title: Acme, version: "1"}
+basePath: /v9
+consumes: [application/json]
+produces: [application/json]
+paths:
+  /people/{id}:
+    put:
+      parameters:
+        - {name: id, in: path, required: true, type: string}
+        - {name: body, in: body, required: true, schema: {$ref: "#/definitions/person"}}
+      responses: {"204": {description: done}}
+  /jobs:
+    get:
+      responses: {"200": {$ref: "#/definitions/person"}}
+definitions:
+  person: {type: object, required: [name], properties: {name: {type: string}}}
+`
+
+// A description in version 2 is held to as one in version 3, also where an answer in it is no answer.
+func TestVersion2(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("CONSENTD_SHARED", dir)
+	if err := os.MkdirAll(filepath.Join(dir, "vendor-specs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "vendor-specs", "api.yaml"), []byte(description2), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spec, err := vendorspec.Load("api.yaml", "/v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for body, want := range map[string]int{`{"name":"Ada"}`: 0, `{"nam":"Ada"}`: 2} {
+		finds := &findings{TB: t}
+		r := httptest.NewRequestWithContext(t.Context(), "PUT", "/v1/people/7", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		spec.Hold(finds, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })).ServeHTTP(httptest.NewRecorder(), r)
+		if len(finds.texts) != want {
+			t.Errorf("%s: found %q, want %d", body, finds.texts, want)
+		}
+	}
+}
