@@ -15,8 +15,12 @@ import (
 	"github.com/consentd/consentd/plugins/file"
 	"github.com/consentd/consentd/plugins/hubspot"
 	hubspotsim "github.com/consentd/consentd/plugins/hubspot/sim"
+	"github.com/consentd/consentd/plugins/klaviyo"
+	klaviyosim "github.com/consentd/consentd/plugins/klaviyo/sim"
 	"github.com/consentd/consentd/plugins/mailchimp"
 	mailchimpsim "github.com/consentd/consentd/plugins/mailchimp/sim"
+	"github.com/consentd/consentd/plugins/marketo"
+	marketosim "github.com/consentd/consentd/plugins/marketo/sim"
 	"github.com/consentd/consentd/plugins/salesforce"
 	salesforcesim "github.com/consentd/consentd/plugins/salesforce/sim"
 	"github.com/consentd/consentd/plugins/webhook"
@@ -32,8 +36,10 @@ func Bundled() []sdk.Plugin {
 		chaos.Plugin(),
 		dataverse.Plugin(),
 		file.Plugin(),
+		klaviyo.Plugin(),
 		hubspot.Plugin(),
 		mailchimp.Plugin(),
+		marketo.Plugin(),
 		salesforce.Plugin(),
 		webhook.Plugin(),
 	}
@@ -50,11 +56,13 @@ type Simulator struct {
 // Simulators are those that there are, by type.
 func Simulators() []Simulator {
 	return []Simulator{
+		{"klaviyo", func(notify func(string)) http.Handler { return klaviyosim.New(notify) }},
 		{"brevo", func(notify func(string)) http.Handler { return brevosim.New(notify) }},
 		{"hubspot", func(notify func(string)) http.Handler { return hubspotsim.New(notify) }},
 		{"braze", func(notify func(string)) http.Handler { return brazesim.New(notify) }},
 		{"dataverse", func(notify func(string)) http.Handler { return dataversesim.New(notify) }},
 		{"mailchimp", func(notify func(string)) http.Handler { return mailchimpsim.New(notify) }},
+		{"marketo", func(notify func(string)) http.Handler { return marketosim.New(notify) }},
 		{"salesforce", func(notify func(string)) http.Handler { return salesforcesim.New(notify) }},
 		{"webhook", func(notify func(string)) http.Handler { return webhooksim.New(notify) }},
 	}

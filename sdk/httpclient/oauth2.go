@@ -25,6 +25,9 @@ type OAuth2 struct {
 	Grant    Grant
 	// Query sends the grant in the query of a GET, as Marketo wants it, in place of a form.
 	Query bool
+	// Basic sends the grant's client_id and client_secret as name and password (RFC 6749, 2.3.1) rather than
+	// in the form.
+	Basic bool
 	// Scheme is the word before the token. Empty is Bearer.
 	Scheme string
 	// Instance is the member of the token's answer that says where the API is: "instance_url". It takes
@@ -192,6 +195,12 @@ func (s *session) signIn(ctx context.Context) (*token, error) {
 }
 
 func (s *session) request(ctx context.Context, form url.Values) (*http.Request, error) {
+	id, secret := form.Get("client_id"), form.Get("client_secret")
+	if s.Basic {
+		form = maps.Clone(form)
+		form.Del("client_id")
+		form.Del("client_secret")
+	}
 	method, at, body := http.MethodPost, s.TokenURL, form.Encode()
 	if s.Query {
 		method, at, body = http.MethodGet, at+"?"+body, ""
@@ -201,6 +210,9 @@ func (s *session) request(ctx context.Context, form url.Values) (*http.Request, 
 		return nil, errors.New("build token request")
 	}
 	req.Header = http.Header{"Accept": {"application/json"}, "User-Agent": {"consentd"}}
+	if s.Basic {
+		req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
+	}
 	if !s.Query {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}

@@ -109,6 +109,24 @@ func TestGrants(t *testing.T) {
 	}
 }
 
+func TestClientAsNameAndPassword(t *testing.T) {
+	v := newVendor(t)
+	var form, header string
+	v.answer = func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		form, header = string(body), r.Header.Get("Authorization")
+		fmt.Fprintf(w, `{"access_token":"t%d"}`, v.signIns.Add(1))
+	}
+	c := v.client(t, RefreshToken("c", "s:1", "r"), func(_ *Options, s *OAuth2) { s.Basic = true })
+	if o := outcomeOf(t, c); o.Kind != sdk.KindDelivered {
+		t.Errorf("%+v", o)
+	}
+	// c and s%3A1: RFC 6749 has them encoded as in a form first.
+	if form != "grant_type=refresh_token&refresh_token=r" || header != "Basic YzpzJTNBMQ==" {
+		t.Errorf("sent %s and %s", form, header)
+	}
+}
+
 // However many workers meet the end of a token, one signs in for all of them.
 func TestOneSignInForManyWorkers(t *testing.T) {
 	v := newVendor(t)

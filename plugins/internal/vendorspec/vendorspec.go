@@ -51,7 +51,7 @@ func Load(file, base string) (*Spec, error) {
 }
 
 // version2 is how a description in OpenAPI 2 tells that it is one.
-var version2 = regexp.MustCompile(`(?m)^\s*"?swagger"?\s*:`)
+var version2 = regexp.MustCompile(`(?m)^[\s{]*"?swagger"?\s*:`)
 
 func read(path string) (*openapi3.T, error) {
 	data, err := os.ReadFile(path)

@@ -172,3 +172,37 @@ func TestVersion2(t *testing.T) {
 		}
 	}
 }
+
+// An older description, of Swagger 2, holds as the newer ones do.
+func TestSwagger(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("CONSENTD_SHARED", dir)
+	if err := os.Mkdir(filepath.Join(dir, "vendor-specs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	old := `{"swagger": "2.0", "info": {"title": "Acme", "version": "1"}, "basePath": "/", "paths": {"/people.json": {"post": {
+		"consumes": ["application/json"], "produces": ["application/json"],
+		"parameters": [{"in": "body", "name": "person", "required": true, "schema": {"$ref": "#/definitions/Person"}}],
+		"responses": {"200": {"description": "done", "schema": {"$ref": "#/definitions/Person"}}}}}},
+		"definitions": {"Person": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}}}`
+	if err := os.WriteFile(filepath.Join(dir, "vendor-specs", "old.json"), []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spec, err := vendorspec.Load("old.json", "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for body, want := range map[string]int{`{"name":"Ada"}`: 0, `{"nam":"Ada"}`: 2} {
+		finds := &findings{TB: t}
+		held := spec.Hold(finds, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(`{"name":"Ada"}`))
+		}))
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/people.json", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		held.ServeHTTP(httptest.NewRecorder(), r)
+		if len(finds.texts) != want {
+			t.Errorf("%s: found %q, want %d", body, finds.texts, want)
+		}
+	}
+}
