@@ -13,6 +13,7 @@ type Status struct {
 	ReloadFailed *time.Time `json:"reload_failed,omitempty"`
 	Sources      []Source   `json:"sources"`
 	Targets      []Target   `json:"targets"`
+	Lookups      []Lookup   `json:"lookups,omitempty"`
 	// Quarantined is how many bodies are in quarantine, counted up to 1000.
 	Quarantined int `json:"quarantined"`
 	// Held is how many citizens have grants that are held.
@@ -35,6 +36,15 @@ type Source struct {
 	Auth       string `json:"auth"`
 }
 
+// Lookup is one lookup of a Status.
+type Lookup struct {
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+	// Failing is why it does not answer, and Since since when; empty when it does.
+	Failing string     `json:"failing,omitempty"`
+	Since   *time.Time `json:"since,omitempty"`
+}
+
 // Target is one target of a Status. The counts are those of store.Counts.
 type Target struct {
 	Name  string `json:"name"`
@@ -52,6 +62,8 @@ type Target struct {
 	Discarded        int64      `json:"discarded"`
 	Withdrawals      int64      `json:"withdrawals"`
 	OldestWithdrawal *time.Time `json:"oldest_withdrawal,omitempty"`
+	// Waiting is how many of Pending wait for what their rule looks up, by reason: identity or lookup.
+	Waiting map[string]int64 `json:"waiting,omitempty"`
 	// Erasures are requests to erase a citizen that the target has not confirmed.
 	Erasures      int64      `json:"erasures"`
 	OldestErasure *time.Time `json:"oldest_erasure,omitempty"`

@@ -1,14 +1,20 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/consentd/consentd/core/config"
+	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/daemon"
+	"github.com/consentd/consentd/core/lookup"
+	"github.com/consentd/consentd/core/rules"
 	"github.com/consentd/consentd/core/webhook"
 )
 
@@ -18,11 +24,15 @@ type explained struct {
 	Target  string            `json:"target"`
 	Records []json.RawMessage `json:"records"`
 	Error   string            `json:"error,omitempty"`
+	// Lookups are what the rule would look up and was not asked for; Waits is why the delivery would wait.
+	Lookups []string `json:"lookups,omitempty"`
+	Waits   string   `json:"waits,omitempty"`
 }
 
 func (a *App) explain() *cobra.Command {
 	var c configured
 	var source, at string
+	var ask bool
 	cmd := &cobra.Command{
 		Use:   "explain FILE|-",
 		Short: "Show which rules match one update and what each target would get; sends nothing",
@@ -52,20 +62,35 @@ func (a *App) explain() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			rules, diags, err := daemon.Rules(cmd.Context(), cfg, finder, a.quietLogger())
+			compiled, diags, err := daemon.Rules(cmd.Context(), cfg, finder, a.quietLogger())
 			if diags.HasErrors() {
 				err = a.diagnose(cfg, diags, c.json)
 			}
 			if err != nil {
 				return ended(err)
 			}
+			var lookups *lookup.Set
+			if ask {
+				if lookups, diags = lookup.Open(cfg.Lookups, lookup.NewMetrics(prometheus.NewRegistry()), a.quietLogger()); diags.HasErrors() {
+					return a.diagnose(cfg, diags, c.json)
+				}
+				defer lookups.Close()
+			}
 			all, failed := []explained{}, 0
-			for _, r := range rules {
+			for _, r := range compiled {
 				if r.Source != src.Name {
 					continue
 				}
 				e := explained{Rule: r.Name, Target: r.Target, Records: []json.RawMessage{}}
-				records, err := r.Evaluate(src.Name, state, now)
+				found, err := e.lookUp(cmd.Context(), lookups, r, src.Name, state, now)
+				if err != nil {
+					return err
+				}
+				if len(e.Lookups) > 0 || e.Waits != "" {
+					all = append(all, e)
+					continue
+				}
+				records, err := r.Evaluate(src.Name, state, now, found)
 				if err != nil {
 					e.Error = err.Error()
 					failed++
@@ -82,8 +107,31 @@ func (a *App) explain() *cobra.Command {
 	c.flags(cmd)
 	cmd.Flags().StringVar(&source, "source", "", "the source it would come from (may be left out if there is one)")
 	cmd.Flags().StringVar(&at, "at", "", "the instant for which validity windows are judged, RFC 3339 (default now)")
+	cmd.Flags().BoolVar(&ask, "lookup", false, "ask the lookups that rules read; without it those rules are not rendered")
 	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
 	return cmd
+}
+
+// lookUp asks what the rule needs, or notes that it was not asked.
+func (e *explained) lookUp(ctx context.Context, lookups *lookup.Set, r *rules.Rule, source string, state consent.State, now time.Time) (rules.Found, error) {
+	names := r.Lookups(source, state, now)
+	if len(names) == 0 {
+		return nil, nil
+	}
+	if lookups == nil {
+		e.Lookups = names
+		return nil, nil
+	}
+	found, err := lookups.Fetch(ctx, names, lookup.Person{
+		Source: source, ID: string(state.CitizenID), ExternalRef: string(state.ExternalRef), ApplicationID: string(state.ApplicationID),
+	})
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		e.Waits = err.Error()
+	}
+	return found, nil
 }
 
 func (a *App) printExplained(all []explained, asJSON bool) error {
@@ -98,6 +146,10 @@ func (a *App) printExplained(all []explained, asJSON bool) error {
 		switch {
 		case e.Error != "":
 			fmt.Fprintf(a.Stdout, "fails, and would make a dead letter\n  %s\n", e.Error)
+		case e.Waits != "":
+			fmt.Fprintf(a.Stdout, "would wait\n  %s\n", e.Waits)
+		case len(e.Lookups) > 0:
+			fmt.Fprintf(a.Stdout, "not rendered, as it reads the lookup %s, which was not asked; add --lookup to ask\n", strings.Join(e.Lookups, ", "))
 		case len(e.Records) == 0:
 			fmt.Fprintln(a.Stdout, "nothing to send")
 		default:

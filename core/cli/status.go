@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/consentd/consentd/core/store"
 )
 
 func (a *App) status() *cobra.Command {
@@ -57,6 +59,19 @@ func (a *App) status() *cobra.Command {
 				}
 				if t.Plugin.LastExit != "" {
 					fmt.Fprintf(a.Stdout, "\n%s: its plugin ended last with %s\n", t.Name, t.Plugin.LastExit)
+				}
+			}
+			for _, t := range s.Targets {
+				if n := t.Waiting[store.ReasonIdentity]; n > 0 {
+					fmt.Fprintf(a.Stdout, "\n%s: %d deliveries wait until a lookup knows their citizens; see `consentd citizen show ID`\n", t.Name, n)
+				}
+				if n := t.Waiting[store.ReasonLookup]; n > 0 {
+					fmt.Fprintf(a.Stdout, "\n%s: %d deliveries wait for a lookup that does not answer\n", t.Name, n)
+				}
+			}
+			for _, l := range s.Lookups {
+				if l.Failing != "" {
+					fmt.Fprintf(a.Stdout, "\nlookup %s: fails since %s: %s\n", l.Name, ago(l.Since), l.Failing)
 				}
 			}
 			for _, t := range s.Targets {

@@ -20,13 +20,13 @@ import (
 
 // secretName is what attributes with secrets in them are called; good enough until the plugins' schemas
 // are known, and where a file cannot even be parsed.
-var secretName = regexp.MustCompile(`(?i)(keys?|tokens?|secrets?|passwords?|authorization)$`)
+var secretName = regexp.MustCompile(`(?i)(keys?|tokens?|secrets?|passwords?|authorization|dsn)$`)
 
 // nameless are the blocks that hold no secrets, and whose attributes may well be called key.
 var nameless = []string{"rule", "option", "preference"}
 
 // holders are the blocks at the top that do hold secrets.
-var holders = []string{"admin", "source", "target", "encryption"}
+var holders = []string{"admin", "source", "target", "lookup", "encryption"}
 
 // Blank is a file to write diagnostics from, with secrets blanked.
 func Blank(src []byte, filename string) *hcl.File {

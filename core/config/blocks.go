@@ -35,6 +35,7 @@ func (p *parser) config(c *Config, body *hclsyntax.Body) {
 	p.plugins(c, r.each("plugin", "TYPE"))
 	p.sources(c, r.each("source", "NAME"))
 	p.names(c, r.each("option", "NAME"), r.each("preference", "NAME"))
+	p.lookups(c, r.each("lookup", "KIND", "NAME"))
 	base := p.retry(r.single("retry"), defaultRetry)
 	p.targets(c, r.each("target", "TYPE", "NAME"), base)
 	p.rules(c, r.each("rule", "NAME"))

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/consentd/consentd/core/consent"
+	"github.com/consentd/consentd/core/lookup"
 	"github.com/consentd/consentd/core/rules"
 	"github.com/consentd/consentd/core/rules/eval"
 )
@@ -26,6 +27,7 @@ type Config struct {
 	Plugins    map[string]Plugin
 	Sources    []Source
 	Names      rules.Names
+	Lookups    []lookup.Config
 	Targets    []Target
 	Rules      []rules.Definition
 	DeadLetter DeadLetter

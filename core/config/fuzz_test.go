@@ -15,6 +15,8 @@ func FuzzParse(f *testing.F) {
 		f.Add(text)
 	}
 	f.Add("target \"mailchimp\" \"x\" {\n config { api_key = <<E\n${env(\"CPM_KEY\")}\nE\n }\n}\nrule \"r\" { for_each = [for x in [] : x...] }")
+	f.Add(inLookup("http", httpURL+httpFields+"auth \"basic\" {\nuser = \"u\"\npassword = env(\"CPM_KEY\")\n}\n"))
+	f.Add(inLookup("sql", "driver = \"mysql\"\nargs = [citizen.id]\n"+sqlRest))
 	f.Fuzz(func(t *testing.T, text string) {
 		c, diags := parseText(text)
 		if !diags.HasErrors() {

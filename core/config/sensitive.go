@@ -65,7 +65,7 @@ func staticScope(dir string, getenv func(string) (string, bool)) *eval.Scope {
 
 func staticAdvice(path, _ []string) string {
 	switch path[0] {
-	case "citizen", "permission", "preference", "permissions", "preferences", "sent_at", "each":
+	case "citizen", "lookup", "permission", "preference", "permissions", "preferences", "sent_at", "each":
 		return "What is known of a citizen can be read in rule blocks only. Write a fixed value."
 	case "source", "target":
 		return "Only the attributes source and target of a rule block refer to other blocks. Write a fixed value."

@@ -24,6 +24,7 @@ import (
 	"github.com/consentd/consentd/core/admin"
 	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/dispatch"
+	"github.com/consentd/consentd/core/lookup"
 	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/core/store/sqlite"
 	"github.com/consentd/consentd/core/supervise"
@@ -83,6 +84,7 @@ type daemon struct {
 	cleanups   []cleanup
 	deliveries *dispatch.Metrics
 	webhooks   *webhook.Metrics
+	lookups    *lookup.Metrics
 	// imbalance is what audits find.
 	imbalance *prometheus.GaugeVec
 }
@@ -161,6 +163,7 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 	}, []string{"target"})
 	d.router, d.front = &router{store: d.store}, &front{}
 	d.deliveries, d.webhooks = dispatch.NewMetrics(d.registry), webhook.NewMetrics(d.registry)
+	d.lookups = lookup.NewMetrics(d.registry)
 	d.registry.MustRegister(storeCollector{d.store, d.Log}, pluginCollector{d}, d.imbalance, reloadCollector{d})
 
 	// Both addresses are taken first, so that nothing is delivered by a daemon that cannot listen; the admin

@@ -8,8 +8,10 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/hcl/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/consentd/consentd/core/config"
+	"github.com/consentd/consentd/core/lookup"
 	"github.com/consentd/consentd/core/rules"
 	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/core/supervise"
@@ -118,6 +120,14 @@ func Validate(ctx context.Context, cfg *config.Config, finder supervise.Finder, 
 	p, diags, err := prepare(ctx, cfg, finder, dir, log)
 	if err != nil || diags.HasErrors() {
 		return diags, err
+	}
+	lookups, mistakes := lookup.Open(cfg.Lookups, lookup.NewMetrics(prometheus.NewRegistry()), log)
+	if diags = append(diags, mistakes...); mistakes.HasErrors() {
+		return diags, nil
+	}
+	defer lookups.Close()
+	if !offline {
+		diags = append(diags, lookups.Check(ctx)...)
 	}
 	for _, t := range cfg.Targets { // after prepare, which renders their config blocks
 		answer, mistakes, err := p.try(ctx, t, offline)

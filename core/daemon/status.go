@@ -40,13 +40,20 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	if err != nil {
 		return s, err
 	}
+	waiting, err := d.store.Waiting(ctx)
+	if err != nil {
+		return s, err
+	}
+	for _, l := range w.lookups.Status() {
+		s.Lookups = append(s.Lookups, admin.Lookup{Name: l.Name, Kind: l.Kind, Failing: l.Failing, Since: admin.When(l.Since)})
+	}
 	for _, t := range w.targets {
 		c, g, p, e := counts[t.Name], t.group.Status(), t.process.Status(), erasures[t.Name]
 		s.Targets = append(s.Targets, admin.Target{
 			Name: t.Name, Type: t.Type, State: string(g.State), PausedUntil: admin.When(g.Until), InFlight: g.InFlight,
 			Accepted: c.Accepted, Delivered: c.Delivered, Superseded: c.Superseded, Pending: c.Pending, Dead: c.Dead,
 			Discarded: c.Discarded, Erased: c.Erased, Withdrawals: c.Withdrawals, OldestWithdrawal: admin.When(c.OldestWithdrawal),
-			Erasures: e.N, OldestErasure: admin.When(e.Oldest), ErasureError: e.Error,
+			Waiting: waiting[t.Name], Erasures: e.N, OldestErasure: admin.When(e.Oldest), ErasureError: e.Error,
 			LastError: g.LastError, LastErrorAt: admin.When(g.LastErrorAt),
 			Plugin: admin.Plugin{
 				Version: t.process.Description().Version, State: p.State.String(), PID: p.Pid, Restarts: p.Restarts, LastExit: p.LastExit,
@@ -117,6 +124,9 @@ var (
 	freeDesc     = prometheus.NewDesc("consentd_store_free_bytes", "The part of the store that holds nothing and is used again.", nil, nil)
 	erasuresDesc = prometheus.NewDesc("consentd_erasures_unconfirmed", "Requests to erase a citizen that the target has not confirmed.",
 		[]string{"target"}, nil)
+	waitingDesc = prometheus.NewDesc("consentd_deliveries_waiting",
+		"Pending deliveries that wait for what their rule looks up, by reason: identity, if it is not known yet, or lookup, if the lookup does not answer.",
+		[]string{"target", "reason"}, nil)
 	heldDesc   = prometheus.NewDesc("consentd_held_citizens", "Citizens with grants that are held, because their evidence is older than what is known.", nil, nil)
 	oldestDesc = prometheus.NewDesc("consentd_oldest_withdrawal_seconds",
 		"Age of the oldest withdrawal that the target has not confirmed; 0 if there is none.", []string{"target"}, nil)
@@ -128,6 +138,7 @@ func (c storeCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- withdrawalsDesc
 	ch <- oldestDesc
 	ch <- heldDesc
+	ch <- waitingDesc
 	ch <- erasuresDesc
 	ch <- sizeDesc
 	ch <- freeDesc
@@ -159,6 +170,11 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 		c.log.Warn("erasures cannot be counted for the metrics", "error", err)
 		return
 	}
+	waiting, err := c.store.Waiting(ctx)
+	if err != nil {
+		c.log.Warn("waiting deliveries cannot be counted for the metrics", "error", err)
+		return
+	}
 	for target, n := range all {
 		counter := func(result string, v int64) {
 			ch <- prometheus.MustNewConstMetric(updatesDesc, prometheus.CounterValue, float64(v), target, result)
@@ -179,6 +195,9 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 			age = max(0, time.Since(n.OldestWithdrawal).Seconds())
 		}
 		gauge(oldestDesc, age)
+		for _, reason := range []string{store.ReasonIdentity, store.ReasonLookup} {
+			gauge(waitingDesc, float64(waiting[target][reason]), reason)
+		}
 		gauge(erasuresDesc, float64(erasures[target].N))
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/dispatch"
+	"github.com/consentd/consentd/core/lookup"
 	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/core/supervise"
 	"github.com/consentd/consentd/core/webhook"
@@ -28,6 +29,7 @@ type world struct {
 	config  *config.Config
 	plan    *plan
 	since   time.Time
+	lookups *lookup.Set
 	targets []*target
 	handler *webhook.Handler
 }
@@ -50,6 +52,9 @@ func (d *daemon) build(ctx context.Context, p *plan, before *world) (_ *world, d
 			_ = w.close(ctx, before)
 		}
 	}()
+	if w.lookups, diags = lookup.Open(p.config.Lookups, d.lookups, d.Log.Named("lookup")); diags.HasErrors() {
+		return nil, diags, nil
+	}
 	for _, t := range p.config.Targets {
 		next := &target{Target: t, program: p.programs[t.Type], rules: slices.Sorted(maps.Keys(p.rulesOf(t.Name)))}
 		if same := before.alike(next); same != nil {
@@ -143,6 +148,7 @@ func (d *daemon) deliver(w *world, t *target) {
 		Deliverer:      t.process,
 		Erase:          erase,
 		Rules:          w.plan.rulesOf(t.Name),
+		Lookups:        w.lookups,
 		MaxBatch:       orElse(about.Limits.MaxBatch, 100),
 		MaxInFlight:    inFlight(t.MaxInFlight, about.Limits.MaxInFlight),
 		Timeout:        t.Timeout,
@@ -200,7 +206,7 @@ func (w *world) drain(ctx context.Context) {
 	all.Wait()
 }
 
-// close ends the plugins that the other world does not use, all at once.
+// close ends the lookups, and the plugins that the other world does not use, all at once.
 func (w *world) close(ctx context.Context, other *world) error {
 	errs := make([]error, len(w.targets))
 	var all sync.WaitGroup
@@ -211,6 +217,7 @@ func (w *world) close(ctx context.Context, other *world) error {
 		all.Go(func() { errs[i] = t.process.Close(ctx) })
 	}
 	all.Wait()
+	w.lookups.Close()
 	return errors.Join(errs...)
 }
 

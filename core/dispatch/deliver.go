@@ -34,6 +34,8 @@ type rendering struct {
 	crashed bool
 	// untried is whether it was to be sent and was not, so that no attempt counts; sent is whether it was.
 	untried, sent bool
+	// unanswered is whether a lookup's answer is not at hand any more.
+	unanswered bool
 	// suspect is whether it was rejected together with everything else in its call.
 	suspect bool
 }
@@ -54,7 +56,7 @@ func (g *Group) render(claims []store.Claimed) *batch {
 	for i, c := range claims {
 		r := g.renderOne(c, now)
 		b.all[i] = r
-		if r.ruleErr != nil || r.retired || len(r.records) == 0 || hmac.Equal(r.digest, c.Digest) {
+		if r.ruleErr != nil || r.retired || r.unanswered || len(r.records) == 0 || hmac.Equal(r.digest, c.Digest) {
 			continue
 		}
 		r.untried = true
@@ -83,16 +85,21 @@ func (g *Group) renderOne(c store.Claimed, now time.Time) (r *rendering) {
 			r.ruleErr = fmt.Errorf("rule %q panicked", c.Rule)
 		}
 	}()
-	state := c.State
-	if state == nil {
-		decoded, err := consent.Decode(c.Body)
-		if err != nil {
-			r.ruleErr = fmt.Errorf("stored state: %w", err)
-			return r
-		}
-		state = &decoded
+	state, err := stateOf(c)
+	if err != nil {
+		r.ruleErr = err
+		return r
 	}
-	fields, err := rule.Evaluate(c.Source, *state, now)
+	found, ok := g.target.Lookups.Known(rule.Lookups(c.Source, *state, now), person(c, *state))
+	if !ok {
+		r.unanswered = true
+		return r
+	}
+	if waits(c.Reason) {
+		// What went wrong with the target before that has had its own budget; from here on there is a new one.
+		r.claim.Reason, r.claim.FailingSince = "", time.Time{}
+	}
+	fields, err := rule.Evaluate(c.Source, *state, now, found)
 	if err != nil {
 		r.ruleErr = err
 		return r
@@ -112,6 +119,18 @@ func (g *Group) renderOne(c store.Claimed, now time.Time) (r *rendering) {
 	digest := sha256.Sum256(append(r.content[:len(r.content):len(r.content)], g.target.Identity...))
 	r.digest = digest[:]
 	return r
+}
+
+// stateOf is the citizen's newest state as it was claimed.
+func stateOf(c store.Claimed) (*consent.State, error) {
+	if c.State != nil {
+		return c.State, nil
+	}
+	decoded, err := consent.Decode(c.Body)
+	if err != nil {
+		return nil, fmt.Errorf("stored state: %w", err)
+	}
+	return &decoded, nil
 }
 
 // recordID is the same for every try at one version of one delivery with the same content.

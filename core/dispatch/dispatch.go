@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/consentd/consentd/core/config"
+	"github.com/consentd/consentd/core/lookup"
 	"github.com/consentd/consentd/core/rules"
 	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/sdk"
@@ -30,6 +31,7 @@ type Target struct {
 	Plugin    string // type and version, for receipts
 	Deliverer Deliverer
 	Rules     map[string]*rules.Rule // by name
+	Lookups   *lookup.Set            // what the rules read
 	// MaxBatch is the most records of one call, MaxInFlight the most calls at once; both at least 1.
 	MaxBatch    int
 	MaxInFlight int
@@ -66,6 +68,7 @@ type Group struct {
 
 	mu       sync.Mutex
 	inFlight int
+	asking   int // claims that wait for what their rules look up
 	gate     gate
 	// suspects are deliveries that were rejected together with all others in their call, and with how many
 	// records at most the next may go.

@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/zclconf/go-cty/cty"
 	"go.uber.org/goleak"
 
 	"github.com/consentd/consentd/core/config"
@@ -155,6 +156,7 @@ func compile(t *testing.T, text string) *rules.Rule {
 	r, diags := rules.Compile(d, rules.Names{
 		Options:     []rules.Option{{Name: "email", ID: "k3Rmx", Type: "option"}},
 		Preferences: []rules.Preference{{Name: "interests", Reference: "interests"}},
+		Lookups:     []rules.Lookup{{Name: "crm", Fields: map[string]cty.Type{"email": cty.String}}},
 	}, schema)
 	if diags.HasErrors() {
 		t.Fatal(diags)

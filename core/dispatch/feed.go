@@ -48,6 +48,12 @@ func (g *Group) feedOnce() (wait time.Duration) {
 		return pollEvery
 	}
 	limit, lanes := g.target.MaxBatch, store.AllLanes
+	switch asking := g.asked(); {
+	case asking >= maxAsking:
+		return pollEvery
+	case asking >= maxAsking/2:
+		lanes = store.Withdrawals
+	}
 	switch {
 	case probe:
 		limit = 1
@@ -64,6 +70,9 @@ func (g *Group) feedOnce() (wait time.Duration) {
 	g.stored()
 	if len(claims) == 0 {
 		return min(wait, g.untilNextDue(now))
+	}
+	if claims = g.ask(claims); len(claims) == 0 {
+		return 0
 	}
 	if i := slices.IndexFunc(claims, func(c store.Claimed) bool { return c.Crashes > 0 }); i >= 0 {
 		g.alone(claims, i)
@@ -149,6 +158,11 @@ func (g *Group) end() {
 	g.mu.Lock()
 	g.inFlight--
 	g.mu.Unlock()
+	g.nudge()
+}
+
+// nudge has the feeder look again.
+func (g *Group) nudge() {
 	select {
 	case g.freed <- struct{}{}:
 	default:

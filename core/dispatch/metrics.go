@@ -19,7 +19,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "consentd_deliveries_total",
-			Help: "Settled attempts by outcome; dead and discarded count deliveries that ended without one.",
+			Help: "Settled attempts by outcome; dead and discarded count deliveries that ended without one, identity and lookup those that wait for one.",
 		}, []string{"target", "outcome"}),
 		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "consentd_plugin_call_seconds",

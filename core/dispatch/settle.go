@@ -21,7 +21,7 @@ func (g *Group) settle(ctx context.Context, all []*rendering) {
 	var released []store.Claimed
 	for _, r := range all {
 		switch {
-		case r.untried:
+		case r.untried, r.unanswered:
 			released = append(released, r.claim)
 		case r.suspect && r.outcome.Kind == sdk.KindRejected:
 			again = append(again, g.again(r, now))
@@ -137,6 +137,9 @@ func (g *Group) report(s *store.Settlement) {
 	if s.Status == store.Dead || s.Status == store.Discarded {
 		outcome = s.Status.String()
 	}
+	if s.Status == store.Pending && waits(s.Reason) {
+		outcome = s.Reason
+	}
 	g.metrics.delivery(g.target.Name, outcome)
 	switch s.Status {
 	case store.Settled:
@@ -157,6 +160,10 @@ func (g *Group) report(s *store.Settlement) {
 	case store.Discarded:
 		g.log.Info("delivery ended: its rule is gone", "delivery", c.ID, "rule", c.Rule)
 	case store.Pending:
+		if waits(s.Reason) {
+			g.log.Debug("delivery waits for a lookup", "delivery", c.ID, "rule", c.Rule, "reason", s.Reason, "error", s.Error)
+			return
+		}
 		g.mu.Lock()
 		news := g.gate.failure(s.Error, s.At)
 		g.mu.Unlock()

@@ -79,6 +79,13 @@ func advice(path, known []string) string {
 		return named(path[1], known, "option", "id")
 	case len(path) == 2 && path[0] == "preference":
 		return named(path[1], known, "preference", "reference")
+	case len(path) == 2 && path[0] == "lookup":
+		if s := eval.Suggest(path[1], known); s != "" {
+			return fmt.Sprintf("Did you mean %q?", s)
+		}
+		return fmt.Sprintf("No lookup block has that name. Add lookup \"http\" %q { ... }, or use one that is there. %s", path[1], eval.Known(known))
+	case len(path) == 3 && path[0] == "lookup" && eval.Suggest(path[2], known) == "":
+		return fmt.Sprintf("The lookup %q has no such field. Add it to its fields, or use one that is there. %s", path[1], eval.Known(known))
 	}
 	return ""
 }

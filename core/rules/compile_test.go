@@ -157,7 +157,7 @@ func TestNoNames(t *testing.T) {
 	if diags.HasErrors() {
 		t.Fatal(diags)
 	}
-	if got, err := r.Evaluate("s", full(), now); err != nil || string(got[0]) != `{"v":0}` {
+	if got, err := r.Evaluate("s", full(), now, nil); err != nil || string(got[0]) != `{"v":0}` {
 		t.Errorf("got %s, %v", got, err)
 	}
 }

@@ -199,7 +199,7 @@ func TestRecord(t *testing.T) {
 			record { email = each.value.option_id }`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			records, err := compile(t, c.rule, contact).Evaluate("dataguard", full(), now)
+			records, err := compile(t, c.rule, contact).Evaluate("dataguard", full(), now, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -239,7 +239,7 @@ func TestRunTimeErrors(t *testing.T) {
 			state := one()
 			state.ApplicationID = "null"
 			state.CitizenID, state.ExternalRef, state.SentAt = "someone", "someone@example.org", time.Time{}
-			records, err := compile(t, c.rule, contact).Evaluate("dataguard", state, now)
+			records, err := compile(t, c.rule, contact).Evaluate("dataguard", state, now, nil)
 			if err == nil {
 				t.Fatalf("no error, but %s", records)
 			}
@@ -278,7 +278,7 @@ func TestEvaluateConcurrently(t *testing.T) {
 			email     = join(",", permissions[*].state)
 			interests = { for c in preference.interests.choices : "${each.value}-${c}" => can(permission[c]) }
 		}`, contact)
-	want, err := r.Evaluate("dataguard", full(), now)
+	want, err := r.Evaluate("dataguard", full(), now, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestEvaluateConcurrently(t *testing.T) {
 	for range 8 {
 		workers.Go(func() {
 			for range 100 {
-				got, err := r.Evaluate("dataguard", full(), now)
+				got, err := r.Evaluate("dataguard", full(), now, nil)
 				if err != nil || len(got) != len(want) || string(got[2]) != string(want[2]) {
 					t.Errorf("got %s, %v", got, err)
 					return

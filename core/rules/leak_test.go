@@ -75,7 +75,7 @@ func TestErrorsHoldNoValue(t *testing.T) {
 			state.Preferences[0].Choices[i].Reference = word.Draw(t, "choice")
 		}
 		for _, r := range compiled {
-			_, err := r.Evaluate("dataguard", state, now)
+			_, err := r.Evaluate("dataguard", state, now, nil)
 			if err == nil {
 				continue
 			}

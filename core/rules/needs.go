@@ -20,6 +20,9 @@ type needs struct {
 	rawPermissions *[]attribute[consent.Permission]
 	rawPreferences *[]attribute[consent.Preference]
 	sentAt, source bool
+	// lookups are read by name; lookup is whether any is, if only to see that no name is there.
+	lookups []string
+	lookup  bool
 }
 
 type neededPermission struct {
@@ -55,6 +58,13 @@ func needsOf(names Names, expressions ...hcl.Expression) needs {
 				for _, p := range names.Preferences {
 					if name := step(t, 1); name == "" || name == p.Name {
 						preference[p.Name] = preference[p.Name].with(step(t, 2))
+					}
+				}
+			case "lookup":
+				n.lookup = true
+				for _, l := range names.Lookups {
+					if name := step(t, 1); (name == "" || name == l.Name) && !slices.Contains(n.lookups, l.Name) {
+						n.lookups = append(n.lookups, l.Name)
 					}
 				}
 			case "sent_at":

@@ -32,9 +32,9 @@ func TestNeedsAreEnough(t *testing.T) {
 		`jsonencode([for p in permissions : p if can(p.state)])`,
 	} {
 		r := compile(t, "when = length(permissions) + length(preferences) > 0\nrecord { v = "+expression+" }", anything)
-		got, err := r.Evaluate("dataguard", full(), now)
+		got, err := r.Evaluate("dataguard", full(), now, nil)
 		r.gate, r.needs = everything, everything
-		want, wantErr := r.Evaluate("dataguard", full(), now)
+		want, wantErr := r.Evaluate("dataguard", full(), now, nil)
 		if fmt.Sprintf("%s %v", got, err) != fmt.Sprintf("%s %v", want, wantErr) {
 			t.Errorf("%s:\n got %s %v\nwant %s %v", expression, got, err, want, wantErr)
 		}

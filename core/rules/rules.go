@@ -7,14 +7,17 @@ package rules
 
 import (
 	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
 
 	"github.com/consentd/consentd/core/rules/eval"
 )
 
-// Names are the option and preference blocks: the only names that rules know for opaque ids.
+// Names are the option and preference blocks: the only names that rules know for opaque ids. And the lookup
+// blocks: the only way in which a rule hears of anything that is not in the state.
 type Names struct {
 	Options     []Option
 	Preferences []Preference
+	Lookups     []Lookup
 }
 
 // Option names an option or group id of the sender.
@@ -33,6 +36,15 @@ type Preference struct {
 	Reference string
 	Range     hcl.Range
 }
+
+// Lookup names what can be looked up of a citizen elsewhere. Every field may be null.
+type Lookup struct {
+	Name   string
+	Fields map[string]cty.Type
+}
+
+// Found is what lookups answered of one citizen, by their names: an object with all fields of the lookup.
+type Found map[string]cty.Value
 
 // Definition is a rule block as it was read: references resolved, expressions not compiled.
 type Definition struct {

@@ -8,6 +8,8 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
+	"github.com/zclconf/go-cty/cty"
+
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/sdk"
 )
@@ -22,6 +24,7 @@ var testNames = Names{
 		{Name: "post", ID: "g-post", Type: "group"},
 	},
 	Preferences: []Preference{{Name: "interests", Reference: "interests"}, {Name: "frequency", Reference: "frequency"}},
+	Lookups:     []Lookup{{Name: "crm", Fields: map[string]cty.Type{"email": cty.String}}, {Name: "list", Fields: map[string]cty.Type{"email": cty.String}}},
 }
 
 // anything is a schema of one attribute that takes every value.
@@ -77,7 +80,7 @@ func compile(t testing.TB, source string, schema sdk.Schema) *Rule {
 func value(t testing.TB, expression string, state consent.State) string {
 	t.Helper()
 	r := compile(t, "record {\n v = "+expression+"\n}", anything)
-	records, err := r.Evaluate("dataguard", state, now)
+	records, err := r.Evaluate("dataguard", state, now, nil)
 	if err != nil {
 		t.Fatalf("%s: %v", expression, err)
 	}
@@ -133,7 +136,7 @@ func BenchmarkEvaluate(b *testing.B) {
 	r, state := compile(b, typical, contact), full()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := r.Evaluate("dataguard", state, now); err != nil {
+		if _, err := r.Evaluate("dataguard", state, now, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -143,7 +146,7 @@ func BenchmarkEvaluateSilent(b *testing.B) {
 	r, state := compile(b, strings.Replace(typical, "newsletter_email.known", `newsletter_email.state == "PENDING"`, 1), contact), full()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := r.Evaluate("dataguard", state, now); err != nil {
+		if _, err := r.Evaluate("dataguard", state, now, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -153,7 +156,7 @@ func BenchmarkEvaluateRawList(b *testing.B) {
 	r, state := compile(b, `record { v = { for p in permissions : p.option_id => p.state } }`, anything), full()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := r.Evaluate("dataguard", state, now); err != nil {
+		if _, err := r.Evaluate("dataguard", state, now, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

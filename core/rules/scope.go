@@ -104,14 +104,18 @@ func objectType[T any](attributes []attribute[T]) cty.Type {
 
 // scopeTypes are the types of all that a rule can see, but for each.
 func scopeTypes(names Names) map[string]cty.Type {
-	permissions, preferences := map[string]cty.Type{}, map[string]cty.Type{}
+	permissions, preferences, lookups := map[string]cty.Type{}, map[string]cty.Type{}, map[string]cty.Type{}
 	for _, o := range names.Options {
 		permissions[o.Name] = objectType(permissionAttributes)
 	}
 	for _, p := range names.Preferences {
 		preferences[p.Name] = objectType(preferenceAttributes)
 	}
+	for _, l := range names.Lookups {
+		lookups[l.Name] = cty.Object(l.Fields)
+	}
 	return map[string]cty.Type{
+		"lookup":      cty.Object(lookups),
 		"citizen":     objectType(citizenAttributes),
 		"permission":  cty.Object(permissions),
 		"preference":  cty.Object(preferences),

@@ -94,7 +94,7 @@ func preferenceOf(p Preference, entries []consent.Preference) subject {
 }
 
 // variables makes the values of what is needed.
-func (n *needs) variables(source string, state consent.State, now time.Time) map[string]cty.Value {
+func (n *needs) variables(source string, state consent.State, now time.Time, found Found) map[string]cty.Value {
 	vars := make(map[string]cty.Value, 8)
 	if len(n.citizen) > 0 {
 		vars["citizen"] = object(n.citizen, state)
@@ -120,6 +120,15 @@ func (n *needs) variables(source string, state consent.State, now time.Time) map
 	}
 	if n.rawPreferences != nil {
 		vars["preferences"] = objects(*n.rawPreferences, state.Preferences)
+	}
+	if n.lookup {
+		named := make(map[string]cty.Value, len(n.lookups))
+		for _, name := range n.lookups {
+			if v, ok := found[name]; ok {
+				named[name] = v
+			}
+		}
+		vars["lookup"] = cty.ObjectVal(named)
 	}
 	if n.sentAt {
 		vars["sent_at"] = instant(state.SentAt)

@@ -99,6 +99,8 @@ type Store interface {
 
 	// Counts is how the deliveries of each target stand. It is cheap.
 	Counts(ctx context.Context) (map[string]Counts, error)
+	// Waiting counts the pending deliveries of each target that wait for something else than it, by reason.
+	Waiting(ctx context.Context) (map[string]map[string]int64, error)
 	// Audit counts every delivery and says by how much each target is off law 12; nothing is all zeros. It
 	// reads everything.
 	Audit(ctx context.Context) (map[string]int64, error)
@@ -214,7 +216,8 @@ type Delivery struct {
 	SettledAt time.Time
 	// Outcome is the last attempt's, in the word of package sdk.
 	Outcome string
-	// Reason says why a dead letter stopped: rule, rejected, crash or exhausted.
+	// Reason says why a dead letter stopped: rule, rejected, crash or exhausted. Of a pending one it says what it
+	// waits for, if that is not the target: identity or lookup.
 	Reason string
 	// Error is for a person and holds nothing of the citizen.
 	Error string
@@ -226,6 +229,14 @@ const (
 	ReasonRejected  = "rejected"
 	ReasonCrash     = "crash"
 	ReasonExhausted = "exhausted"
+)
+
+// Reasons of pending deliveries.
+const (
+	// ReasonIdentity: no lookup knows enough of the citizen yet.
+	ReasonIdentity = "identity"
+	// ReasonLookup: a lookup does not answer.
+	ReasonLookup = "lookup"
 )
 
 // Claimed is a delivery that was handed out, with its citizen's newest state.

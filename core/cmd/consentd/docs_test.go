@@ -87,6 +87,9 @@ func TestHCLInDocs(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		if err := os.WriteFile(filepath.Join(dir, "people.csv"), []byte("id,mail,lang\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 		cmd := exec.Command(binary, "validate", "--offline", "--config", file)
 		cmd.Env = os.Environ()
 		for _, m := range regexp.MustCompile(`env\("([A-Z_]+)"`).FindAllStringSubmatch(text, -1) {
@@ -134,6 +137,8 @@ func secretFor(name string) string {
 		return strings.Repeat("0f", 32)
 	case strings.Contains(name, "MAILCHIMP"):
 		return "0123456789abcdef-us21"
+	case strings.HasSuffix(name, "_DSN"):
+		return "postgres://consentd@localhost/crm"
 	case strings.HasSuffix(name, "_URL"):
 		return "https://acme.my.salesforce.com"
 	}
@@ -191,6 +196,34 @@ func TestQuickstart(t *testing.T) {
 	arrivals, err := os.ReadFile(filepath.Join(dir, "arrivals.jsonl"))
 	if err != nil || strings.Count(string(arrivals), "\n") != 2 || !strings.Contains(strings.Split(string(arrivals), "\n")[1], `"newsletter":false`) {
 		t.Errorf("arrivals:\n%s%v", arrivals, err)
+	}
+}
+
+// TestLookupExample runs the commands of the example as they are written.
+func TestLookupExample(t *testing.T) {
+	page, err := os.ReadFile(root + "/examples/lookup/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := fences(string(page), "sh")
+	if len(steps) != 1 {
+		t.Fatalf("%d steps", len(steps))
+	}
+	cmd := exec.Command("bash", "-e", "-c", steps[0])
+	cmd.Dir = root + "/examples/lookup"
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{
+		"not rendered, as it reads the lookup crm, which was not asked; add --lookup to ask",
+		`"key": "ada@example.org"`,
+		"would wait\n  lookup \"crm\" knows nobody by these ids",
+	} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("no %s in\n%s", want, out)
+		}
 	}
 }
 

@@ -21,7 +21,7 @@ var floors = []string{
 	"plugins/*",
 	"plugins",
 	"core/consent core/rules/eval",
-	"core/rules core/store",
+	"core/rules core/store core/lookup",
 	"core/config core/store/*",
 	"core/supervise core/webhook core/webhook/sender core/admin",
 	"core/dispatch",
@@ -85,6 +85,7 @@ func TestDependencies(t *testing.T) {
 		{"./core/cli", []string{module + "plugins"}},
 		{"./core/daemon", []string{module + "plugins"}},
 		{"./core/rules", []string{"database/sql"}},
+		{"./core/lookup", []string{module + "core/store", module + "core/dispatch"}},
 	} {
 		for _, dep := range goList(t, "-deps", tc.of) {
 			for _, never := range tc.never {

@@ -60,6 +60,7 @@ type instance struct {
 	listener, admin string
 	cmd             *exec.Cmd
 	log             lockedBuffer
+	lastError       string // what the last command said that was run beside the daemon
 	exited          chan error
 }
 
@@ -230,6 +231,7 @@ func (i *instance) run(args ...string) (stdout string, code int) {
 	if _, isExit := err.(*exec.ExitError); err != nil && !isExit {
 		i.t.Fatal(err)
 	}
+	i.lastError = errOut.String()
 	if errOut.Len() > 0 {
 		i.t.Logf("consentd %s: %s", strings.Join(args, " "), errOut.String())
 	}

@@ -30,6 +30,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"WithdrawalsFirst", (*suite).withdrawalsFirst},
 		{"WithdrawalStaysUntilConfirmed", (*suite).withdrawalStays},
 		{"RetryWaits", (*suite).retryWaits},
+		{"WaitingIsCounted", (*suite).waiting},
 		{"ForwardAfterAWrongClock", (*suite).forward},
 		{"DeadLetters", (*suite).deadLetters},
 		{"OldDeadLettersEnd", (*suite).oldDead},
