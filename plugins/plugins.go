@@ -31,13 +31,13 @@ import (
 // Bundled are the plugins in the binary, by type.
 func Bundled() []sdk.Plugin {
 	return []sdk.Plugin{
-		brevo.Plugin(),
 		braze.Plugin(),
+		brevo.Plugin(),
 		chaos.Plugin(),
 		dataverse.Plugin(),
 		file.Plugin(),
-		klaviyo.Plugin(),
 		hubspot.Plugin(),
+		klaviyo.Plugin(),
 		mailchimp.Plugin(),
 		marketo.Plugin(),
 		salesforce.Plugin(),
@@ -56,11 +56,11 @@ type Simulator struct {
 // Simulators are those that there are, by type.
 func Simulators() []Simulator {
 	return []Simulator{
-		{"klaviyo", func(notify func(string)) http.Handler { return klaviyosim.New(notify) }},
-		{"brevo", func(notify func(string)) http.Handler { return brevosim.New(notify) }},
-		{"hubspot", func(notify func(string)) http.Handler { return hubspotsim.New(notify) }},
 		{"braze", func(notify func(string)) http.Handler { return brazesim.New(notify) }},
+		{"brevo", func(notify func(string)) http.Handler { return brevosim.New(notify) }},
 		{"dataverse", func(notify func(string)) http.Handler { return dataversesim.New(notify) }},
+		{"hubspot", func(notify func(string)) http.Handler { return hubspotsim.New(notify) }},
+		{"klaviyo", func(notify func(string)) http.Handler { return klaviyosim.New(notify) }},
 		{"mailchimp", func(notify func(string)) http.Handler { return mailchimpsim.New(notify) }},
 		{"marketo", func(notify func(string)) http.Handler { return marketosim.New(notify) }},
 		{"salesforce", func(notify func(string)) http.Handler { return salesforcesim.New(notify) }},

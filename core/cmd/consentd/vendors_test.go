@@ -152,11 +152,11 @@ func (r *vendorRun) right(what string) {
 // through. In the end the simulator's state is the citizens' state.
 func TestVendors(t *testing.T) {
 	for typ, newCase := range map[string]func(t *testing.T) vendorCase{
-		"klaviyo":    klaviyoCase,
-		"brevo":      brevoCase,
-		"hubspot":    hubspotCase,
 		"braze":      brazeCase,
+		"brevo":      brevoCase,
 		"dataverse":  dataverseCase,
+		"hubspot":    hubspotCase,
+		"klaviyo":    klaviyoCase,
 		"mailchimp":  mailchimpCase,
 		"marketo":    marketoCase,
 		"salesforce": salesforceCase,
