@@ -29,7 +29,6 @@ type memory struct {
 	mu          sync.Mutex
 	citizens    map[string]*consent.Citizen
 	accepted    []consent.Update
-	routes      [][]store.Route
 	quarantined []store.Quarantined
 	// fails, when set, is what both methods return; before is called first.
 	fails  error
