@@ -11,7 +11,7 @@ import (
 )
 
 // eraseEvery is how often a target that erases is looked at for requests. Without one that costs nothing.
-const eraseEvery = time.Second
+const eraseEvery = 250 * time.Millisecond
 
 // erase works off requests to erase, one at a time beside the deliveries, until Drain. None is ever given up:
 // each comes again with back-off until the target confirms it.

@@ -25,7 +25,7 @@ func walk(t *testing.T, dir, page, goFile string) string {
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 await() { for n in $(seq 600); do if "$@" >/dev/null 2>&1; then return; fi; sleep 0.1; done; echo "in vain: $*"; exit 1; }
 port() { (: <"/dev/tcp/${1/:/\/}"); }
-settled() { consentd status --json | grep -q '"pending": 0'; }
+settled() { s=$(consentd status --json) && grep -q '"pending": 0' <<<"$s" && ! grep -q '"erasures": [1-9]' <<<"$s"; }
 base=$PWD
 `
 	adapt := strings.NewReplacer(
