@@ -39,6 +39,7 @@ func TestErase(t *testing.T) {
 		time.Sleep(time.Second)
 		w.accept("ada", "GRANTED") // comes back, and waits
 		time.Sleep(5 * time.Minute)
+		w.settle()
 		if len(asked) != len(outcomes) {
 			t.Fatalf("asked %v, want %d times", asked, len(outcomes))
 		}
