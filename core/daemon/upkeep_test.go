@@ -84,6 +84,12 @@ func (d *daemon) standing(t *testing.T) store.Delivery {
 	return all[0]
 }
 
+// sleep lets that much of the fake time pass, and what it brings about end.
+func sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // TestClock is law 9, and what a wrong clock must not do.
 func TestClock(t *testing.T) {
 	run := func(name string, test func(t *testing.T, d *daemon, log *strings.Builder)) {
@@ -97,11 +103,11 @@ func TestClock(t *testing.T) {
 	run("a window ends hours after", func(t *testing.T, d *daemon, _ *strings.Builder) {
 		d.grant(t, "ada", time.Now().Add(5*time.Hour))
 		d.settle(t, store.Settled, time.Time{})
-		time.Sleep(5*time.Hour - time.Minute)
+		sleep(5*time.Hour - time.Minute)
 		if got := d.standing(t); got.Status != store.Settled {
 			t.Errorf("before the end: %+v", got)
 		}
-		time.Sleep(time.Minute + lookEvery)
+		sleep(time.Minute + lookEvery)
 		if got := d.standing(t); got.Status != store.Pending || !got.Withdrawal {
 			t.Errorf("after the end: %+v", got)
 		}
@@ -109,7 +115,7 @@ func TestClock(t *testing.T) {
 	run("the clock was years ahead when an attempt failed", func(t *testing.T, d *daemon, log *strings.Builder) {
 		d.grant(t, "ada", time.Time{})
 		d.settle(t, store.Pending, time.Now().AddDate(4, 0, 0))
-		time.Sleep(forwardEvery + time.Second)
+		sleep(forwardEvery + time.Second)
 		if got := d.standing(t); got.NextAttempt.After(time.Now()) || !strings.Contains(log.String(), "the clock was wrong") {
 			t.Errorf("due %v; log %s", got.NextAttempt, log)
 		}
@@ -118,7 +124,7 @@ func TestClock(t *testing.T) {
 		d.grant(t, "ada", time.Time{})
 		next := time.Now().Add(time.Hour)
 		d.settle(t, store.Pending, next)
-		time.Sleep(30 * time.Minute)
+		sleep(30 * time.Minute)
 		if got := d.standing(t); !got.NextAttempt.Equal(next) {
 			t.Errorf("due %v, want %v", got.NextAttempt, next)
 		}
@@ -131,12 +137,12 @@ func TestLateWithdrawal(t *testing.T) {
 		d, log := upkept(t)
 		d.grant(t, "ada", time.Now().Add(time.Second))
 		d.settle(t, store.Settled, time.Time{})
-		time.Sleep(10 * time.Minute)
+		sleep(10 * time.Minute)
 		if n := strings.Count(log.String(), "a withdrawal is not confirmed in time"); n != 1 {
 			t.Errorf("warned %d times:\n%s", n, log)
 		}
 		d.settle(t, store.Settled, time.Time{})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		if !strings.Contains(log.String(), "in time again") {
 			t.Errorf("not said that it is over:\n%s", log)
 		}
