@@ -15,26 +15,37 @@ import (
 //	}
 func Each(ctx context.Context, records []Record, atOnce int, deliver func(context.Context, Record) Outcome) []Outcome {
 	outcomes := make([]Outcome, len(records))
+	each(len(records), atOnce, func(i int) {
+		if err := ctx.Err(); err != nil {
+			outcomes[i] = FromError(err)
+			return
+		}
+		outcomes[i] = deliver(ctx, records[i])
+		outcomes[i].Individual = true
+	})
+	return outcomes
+}
+
+// ReadEach reads for records one at a time, at most atOnce of them at once, and returns the readings in the
+// records' order. It is for Reader what Each is for Target.
+func ReadEach(ctx context.Context, records []Record, atOnce int, read func(context.Context, Record) Reading) []Reading {
+	readings := make([]Reading, len(records))
+	each(len(records), atOnce, func(i int) { readings[i] = read(ctx, records[i]) })
+	return readings
+}
+
+// each does something for 0 to n-1, at most atOnce of them at once, and waits for all.
+func each(n, atOnce int, do func(i int)) {
 	var next atomic.Int64
 	work := func() {
-		for {
-			i := int(next.Add(1)) - 1
-			if i >= len(records) {
-				return
-			}
-			if err := ctx.Err(); err != nil {
-				outcomes[i] = FromError(err)
-				continue
-			}
-			outcomes[i] = deliver(ctx, records[i])
-			outcomes[i].Individual = true
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			do(i)
 		}
 	}
 	var workers sync.WaitGroup
-	for range min(atOnce, len(records)) - 1 {
+	for range min(atOnce, n) - 1 {
 		workers.Go(work)
 	}
 	work() // the caller's goroutine is a worker too
 	workers.Wait()
-	return outcomes
 }

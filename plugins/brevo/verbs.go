@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strconv"
-	"sync"
 
 	"github.com/consentd/consentd/sdk"
 )
@@ -27,13 +26,7 @@ func (t *target) Check(ctx context.Context) sdk.Outcome {
 
 // Read tells what Brevo holds in the words of the record's schema.
 func (t *target) Read(ctx context.Context, records []sdk.Record) []sdk.Reading {
-	readings := make([]sdk.Reading, len(records))
-	var reads sync.WaitGroup
-	for i, r := range records {
-		reads.Go(func() { readings[i] = t.read(ctx, r) })
-	}
-	reads.Wait()
-	return readings
+	return sdk.ReadEach(ctx, records, maxInFlight, t.read)
 }
 
 func (t *target) read(ctx context.Context, r sdk.Record) sdk.Reading {

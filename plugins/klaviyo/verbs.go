@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sync"
 
 	"github.com/consentd/consentd/sdk"
 )
@@ -49,13 +48,7 @@ func (t *target) Check(ctx context.Context) sdk.Outcome {
 
 // Read tells what Klaviyo holds in the words of the record's schema.
 func (t *target) Read(ctx context.Context, records []sdk.Record) []sdk.Reading {
-	readings := make([]sdk.Reading, len(records))
-	var reads sync.WaitGroup
-	for i, r := range records {
-		reads.Go(func() { readings[i] = t.read(ctx, r) })
-	}
-	reads.Wait()
-	return readings
+	return sdk.ReadEach(ctx, records, maxCalls, t.read)
 }
 
 func (t *target) read(ctx context.Context, r sdk.Record) sdk.Reading {

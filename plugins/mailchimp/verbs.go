@@ -3,7 +3,6 @@ package mailchimp
 import (
 	"context"
 	"net/http"
-	"sync"
 
 	"github.com/consentd/consentd/sdk"
 	"github.com/consentd/consentd/sdk/httpclient"
@@ -80,13 +79,7 @@ func (t *target) member(ctx context.Context, rec record, allTags bool) (*member,
 
 // Read tells what Mailchimp holds in the words of the record's schema.
 func (t *target) Read(ctx context.Context, records []sdk.Record) []sdk.Reading {
-	readings := make([]sdk.Reading, len(records))
-	var reads sync.WaitGroup
-	for i, r := range records {
-		reads.Go(func() { readings[i] = t.read(ctx, r) })
-	}
-	reads.Wait()
-	return readings
+	return sdk.ReadEach(ctx, records, maxConnections, t.read)
 }
 
 func (t *target) read(ctx context.Context, r sdk.Record) sdk.Reading {

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/consentd/consentd/sdk"
@@ -56,13 +55,7 @@ func (t *target) Check(ctx context.Context) sdk.Outcome {
 // Read tells the opt-outs, and of the other fields those that a record names: a subscription may have
 // hundreds. Which lists a lead is on is not told.
 func (t *target) Read(ctx context.Context, records []sdk.Record) []sdk.Reading {
-	readings := make([]sdk.Reading, len(records))
-	var reads sync.WaitGroup
-	for i, r := range records {
-		reads.Go(func() { readings[i] = t.read(ctx, r) })
-	}
-	reads.Wait()
-	return readings
+	return sdk.ReadEach(ctx, records, maxCalls, t.read)
 }
 
 func (t *target) read(ctx context.Context, r sdk.Record) sdk.Reading {
