@@ -31,11 +31,7 @@ type objectFault struct {
 }
 
 // Inject adds a fault behind those that are there. A request meets the first that fits.
-func (s *Server) Inject(f Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = append(s.faults, &f)
-}
+func (s *Server) Inject(f Fault) { s.faults.Add(f, f.Times) }
 
 // FailObject makes the next n attributes objects with an external id fail with an error type.
 func (s *Server) FailObject(externalID string, n int, kind string) {
@@ -50,14 +46,9 @@ func (s *Server) Poison(word string) {
 }
 
 func (s *Server) fault(r *http.Request, body []byte) *Fault {
-	for _, f := range s.faults {
-		if f.Times == 0 || !strings.HasSuffix(r.URL.Path, f.Path) || !bytes.Contains(body, []byte(f.Body)) {
-			continue
-		}
-		f.Times--
-		return f
-	}
-	return nil
+	return s.faults.Next(func(f *Fault) bool {
+		return strings.HasSuffix(r.URL.Path, f.Path) && bytes.Contains(body, []byte(f.Body))
+	})
 }
 
 func (f *Fault) write(w http.ResponseWriter) {

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/consentd/consentd/plugins/internal/faults"
 )
 
 // APIKey is what the simulated workspace takes.
@@ -34,7 +36,7 @@ type Server struct {
 	users  []*User // in the order of their making
 	made   int
 	groups map[string]bool // nil: every one that a request names
-	faults []*Fault
+	faults faults.Queue[Fault]
 	types  map[string]*objectFault
 }
 

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/consentd/consentd/plugins/internal/faults"
 )
 
 // What the simulated account is preset with.
@@ -42,7 +44,7 @@ type Server struct {
 	contacts   map[string]*Contact // by address in lower case
 	attributes map[string]string
 	lists      map[int64]bool // nil: all that are named
-	faults     []*Fault
+	faults     faults.Queue[Fault]
 	created    int64
 	left       string
 }

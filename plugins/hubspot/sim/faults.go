@@ -24,22 +24,12 @@ type Fault struct {
 }
 
 // Inject adds a fault behind those that are there. A request meets the first that fits.
-func (s *Server) Inject(f Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = append(s.faults, &f)
-}
+func (s *Server) Inject(f Fault) { s.faults.Add(f, f.Times) }
 
 func (s *Server) fault(r *http.Request) *Fault {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.faults {
-		if f.Times != 0 && (f.Method == "" || f.Method == r.Method) && strings.Contains(r.URL.Path, f.Path) {
-			f.Times--
-			return f
-		}
-	}
-	return nil
+	return s.faults.Next(func(f *Fault) bool {
+		return (f.Method == "" || f.Method == r.Method) && strings.Contains(r.URL.Path, f.Path)
+	})
 }
 
 func (f *Fault) write(w http.ResponseWriter) {

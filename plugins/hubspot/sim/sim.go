@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/consentd/consentd/plugins/internal/faults"
 )
 
 // What the simulated account is preset with.
@@ -42,7 +44,7 @@ type Server struct {
 	enterprise bool
 	poison     map[string]bool
 	refused    map[string]Problem
-	faults     []*Fault
+	faults     faults.Queue[Fault]
 	created    int
 	tokens     map[string]bool
 	signIns    int

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/consentd/consentd/plugins/internal/faults"
 )
 
 // What the simulated account is preset with.
@@ -44,7 +46,7 @@ type Server struct {
 	held        []func() // jobs that were taken and not yet done
 	token       string   // of the app
 	signIns     int
-	faults      []*Fault
+	faults      faults.Queue[Fault]
 }
 
 // New makes a simulator. The notify function, if not nil, is told of each change of a profile in one line

@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/consentd/consentd/plugins/internal/faults"
 )
 
 // What the simulated account is preset with.
@@ -35,7 +37,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	audience audience
-	faults   []*Fault
+	faults   faults.Queue[Fault]
 	atOnce   int
 	peak     int
 }

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/consentd/consentd/plugins/internal/faults"
 )
 
 // What signs in to the simulator, and the static list that it has.
@@ -40,7 +42,7 @@ type Server struct {
 	token   string
 	signIns int
 	atOnce  int
-	faults  []*Fault
+	faults  faults.Queue[Fault]
 }
 
 // New makes a simulator. The notify function, if not nil, is told of each change of a lead in one line with
