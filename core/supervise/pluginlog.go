@@ -23,7 +23,7 @@ const (
 	// stack trace of many goroutines.
 	linesPerSecond = 100
 	burst          = 1000
-	// lastLines of what was left out are logged after all when the process ends: why it did stands there.
+	// lastLines wait for their turn, and are logged in any case when the process ends: why it did stands there.
 	lastLines = 100
 )
 
@@ -38,8 +38,9 @@ type pluginLog struct {
 	limit *rate.Limiter
 	// panicking is whether the rest is a stack trace.
 	panicking bool
-	// left are the last lines that were left out, dropped is how many were since that was last said.
-	left    []string
+	// waiting are the last lines, in their order; dropped is how many were left out before them since that was
+	// last said.
+	waiting []string
 	dropped int
 }
 
@@ -64,11 +65,9 @@ func (l *pluginLog) read(r io.Reader) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sayDropped(len(l.left))
-	for _, text := range l.left {
-		l.write([]byte(text))
+	for len(l.waiting) > 0 {
+		l.next()
 	}
-	l.left = nil
 }
 
 // line takes one line, of which some bytes were cut off.
@@ -82,24 +81,24 @@ func (l *pluginLog) line(line []byte, cut int) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.limit.Allow() {
-		if l.dropped++; len(l.left) == lastLines {
-			l.left = append(l.left[:0], l.left[1:]...)
-		}
-		l.left = append(l.left, string(line))
-		return
+	l.waiting = append(l.waiting, string(line))
+	for len(l.waiting) > 0 && l.limit.Allow() {
+		l.next()
 	}
-	l.sayDropped(0)
-	l.left = l.left[:0]
-	l.write(line)
+	if len(l.waiting) > lastLines {
+		l.waiting = l.waiting[1:]
+		l.dropped++
+	}
 }
 
-// sayDropped says how many lines were left out, save those that follow now.
-func (l *pluginLog) sayDropped(following int) {
-	if n := l.dropped - following; n > 0 {
-		l.log.Warn("the plugin printed too much: lines were left out", "lines", n)
+// next logs the line that has waited longest.
+func (l *pluginLog) next() {
+	if l.dropped > 0 {
+		l.log.Warn("the plugin printed too much: lines were left out", "lines", l.dropped)
+		l.dropped = 0
 	}
-	l.dropped = 0
+	l.write([]byte(l.waiting[0]))
+	l.waiting = l.waiting[1:]
 }
 
 func (l *pluginLog) write(line []byte) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/time/rate"
 
 	"github.com/consentd/consentd/sdk"
 )
@@ -306,6 +307,37 @@ func TestLastWords(t *testing.T) {
 	}
 	if text := log.String(); !strings.Contains(text, "lines were left out") || !strings.Contains(text, "[ERROR] plugin: panic: the last words") {
 		t.Errorf("%d bytes, ending with %s", len(text), text[max(0, len(text)-2000):])
+	}
+}
+
+// A line that may be logged in the midst of a panic must not cost those before it.
+func TestPanicInAFlood(t *testing.T) {
+	log := &output{}
+	l := newPluginLog(hclog.New(&hclog.LoggerOptions{Output: log}))
+	say := func(lines ...string) {
+		for _, line := range lines {
+			l.line([]byte(line), 0)
+		}
+	}
+	spent := func() { l.limit = rate.NewLimiter(rate.Every(time.Hour), 0) }
+	spent()
+	for range 250 {
+		say("raw")
+	}
+	say("panic: out of ideas", "goroutine 1 [running]:")
+	l.limit = rate.NewLimiter(rate.Every(time.Hour), 1)
+	say("main.main()")
+	spent()
+	say("exit status 2")
+	l.read(strings.NewReader(""))
+	text := log.String()
+	at := 0
+	for _, want := range []string{"left out: lines=15", "[ERROR] panic: out of ideas", "[ERROR] goroutine 1", "[ERROR] main.main()", "[ERROR] exit status 2"} {
+		i := strings.Index(text[at:], want)
+		if i < 0 {
+			t.Fatalf("no %q where it should be in\n%s", want, text)
+		}
+		at += i
 	}
 }
 
