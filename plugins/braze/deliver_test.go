@@ -10,6 +10,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/braze/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 const (
@@ -372,7 +374,7 @@ func TestPoisonedLook(t *testing.T) {
 	}
 	var records []sdk.Record
 	for _, c := range people(60) {
-		records = append(records, record(t, c))
+		records = append(records, plugintest.Record(t, c))
 	}
 	for i, r := range target.(sdk.Reader).Read(t.Context(), records) {
 		if i == 41 && r.Outcome.Kind != sdk.KindRejected || i != 41 && !r.Found {

@@ -11,6 +11,8 @@ import (
 	"github.com/consentd/consentd/plugins/braze/sim"
 	"github.com/consentd/consentd/plugins/internal/vendorspec"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 // undescribed are answers of which the vendor's description says nothing.
@@ -161,7 +163,7 @@ func TestReadsHoldUpNoWithdrawal(t *testing.T) {
 	defer cancel()
 	done := make(chan []sdk.Outcome)
 	go func() {
-		done <- target.Deliver(ctx, []sdk.Record{record(t, grant), record(t, fields{"external_id": "u2", "email_subscribe": "unsubscribed"})})
+		done <- target.Deliver(ctx, []sdk.Record{plugintest.Record(t, grant), plugintest.Record(t, fields{"external_id": "u2", "email_subscribe": "unsubscribed"})})
 	}()
 	for end := time.Now().Add(20 * time.Second); w.user(t, "u2").EmailSubscribe != "unsubscribed"; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {

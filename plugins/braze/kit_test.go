@@ -6,6 +6,8 @@ import (
 	"github.com/consentd/consentd/plugins/braze"
 	"github.com/consentd/consentd/plugins/braze/sim"
 	"github.com/consentd/consentd/sdk/sdktest"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestConformance(t *testing.T) {
@@ -45,7 +47,7 @@ func TestConformance(t *testing.T) {
 		},
 		WrongConfig: fields{"api_key": "two words", "base_url": "http://rest.example.org"},
 		ErrorBody: func(_ int, request string) string {
-			return string(encode(t, fields{"message": request, "errors": []string{request}}))
+			return string(plugintest.Encode(t, fields{"message": request, "errors": []string{request}}))
 		},
 	}
 	t.Run("force", func(t *testing.T) { sdktest.Run(t, suite) })

@@ -1,24 +1,20 @@
 package braze_test
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
 	"github.com/consentd/consentd/plugins/braze"
 	"github.com/consentd/consentd/plugins/braze/sim"
 	"github.com/consentd/consentd/plugins/internal/vendorspec"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -69,23 +65,12 @@ type workspace struct {
 func newWorkspace(t *testing.T, except ...vendorspec.Exception) *workspace {
 	t.Helper()
 	w := &workspace{Server: sim.New(nil)}
-	var handler http.Handler = w.Server
-	switch spec, err := vendor(); {
-	case err == nil:
-		handler = spec.Hold(t, handler, append(except, exceptions...)...)
-	case !errors.Is(err, vendorspec.ErrAbsent):
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		r.Body = io.NopCloser(bytes.NewReader(body))
+	handler := vendorspec.Held(t, vendor, w.Server, append(except, exceptions...)...)
+	w.URL = plugintest.Serve(t, plugintest.Tap(handler, func(r *http.Request, body []byte) {
 		w.mu.Lock()
 		w.exchanges = append(w.exchanges, exchange{r.URL.Path, r.URL.RawQuery, string(body)})
 		w.mu.Unlock()
-		handler.ServeHTTP(out, r)
 	}))
-	t.Cleanup(server.Close)
-	w.URL = server.URL
 	return w
 }
 
@@ -112,35 +97,7 @@ func (w *workspace) target(t *testing.T, set fields) sdk.Target {
 	t.Helper()
 	config := fields{"api_key": sim.APIKey, "base_url": w.URL}
 	maps.Copy(config, set)
-	target, err := newTarget(t, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := target.(sdk.Closer).Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return target
-}
-
-func newTarget(t *testing.T, config fields) (sdk.Target, error) {
-	t.Helper()
-	return braze.Plugin().New(t.Context(), sdk.Config{Target: "crm", Fields: encode(t, config)}, hclog.NewNullLogger())
-}
-
-func encode(t *testing.T, v any) json.RawMessage {
-	t.Helper()
-	data, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
-func record(t *testing.T, content fields) sdk.Record {
-	t.Helper()
-	return sdk.Record{ID: "r1", Fields: encode(t, content)}
+	return plugintest.Target(t, braze.Plugin(), config)
 }
 
 // deliver delivers records and holds each outcome to what every outcome must be.
@@ -148,7 +105,7 @@ func deliver(t *testing.T, target sdk.Target, contents ...fields) []sdk.Outcome 
 	t.Helper()
 	var records []sdk.Record
 	for _, c := range contents {
-		records = append(records, record(t, c))
+		records = append(records, plugintest.Record(t, c))
 	}
 	outcomes := target.Deliver(t.Context(), records)
 	if len(outcomes) != len(records) {
@@ -182,4 +139,9 @@ func (w *workspace) user(t *testing.T, externalID string) sim.User {
 		t.Fatalf("there is no profile %q", externalID)
 	}
 	return u
+}
+
+func newTarget(t *testing.T, config fields) (sdk.Target, error) {
+	t.Helper()
+	return plugintest.New(t, braze.Plugin(), config)
 }

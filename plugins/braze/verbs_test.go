@@ -9,6 +9,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/braze/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestCheck(t *testing.T) {
@@ -54,7 +56,7 @@ func TestRead(t *testing.T) {
 	}
 	var records []sdk.Record
 	for _, c := range contents {
-		records = append(records, record(t, c))
+		records = append(records, plugintest.Record(t, c))
 	}
 	readings := target.(sdk.Reader).Read(t.Context(), records)
 	found := func(r sdk.Reading) bool { return r.Found }
@@ -95,7 +97,7 @@ func TestReadBack(t *testing.T) {
 	sent := fields{"external_id": "u1", "email": ada, "phone": "+4930123456", "email_subscribe": "opted_in", "push_subscribe": "unsubscribed",
 		"subscription_groups": map[string]bool{jazz: true, news: false}, "attributes": fields{"city": "Utrecht", "last_name": "Lovelace"}}
 	want(t, target, sdk.KindAccepted, "", sent)
-	if r := target.(sdk.Reader).Read(t.Context(), []sdk.Record{record(t, sent)})[0]; !reflect.DeepEqual(r.Fields, sent) {
+	if r := target.(sdk.Reader).Read(t.Context(), []sdk.Record{plugintest.Record(t, sent)})[0]; !reflect.DeepEqual(r.Fields, sent) {
 		t.Errorf("read\n%v, want\n%v", r.Fields, sent)
 	}
 }
@@ -114,12 +116,12 @@ func TestErase(t *testing.T) {
 	all := w.Users()
 	var records []sdk.Record
 	for n := range 55 {
-		records = append(records, record(t, fields{"external_id": fmt.Sprintf("u%d", n)}))
+		records = append(records, plugintest.Record(t, fields{"external_id": fmt.Sprintf("u%d", n)}))
 	}
-	records = append(records, record(t, fields{"email": ada}), record(t, fields{"phone": "+4930123456"}),
-		record(t, fields{"user_alias": fields{"alias_name": "n", "alias_label": "cpm"}}),
-		record(t, fields{"braze_id": all[59].BrazeID}), record(t, fields{"external_id": "nobody"}),
-		record(t, fields{"email": "nobody@example.org"}), record(t, fields{"email": "no address"}))
+	records = append(records, plugintest.Record(t, fields{"email": ada}), plugintest.Record(t, fields{"phone": "+4930123456"}),
+		plugintest.Record(t, fields{"user_alias": fields{"alias_name": "n", "alias_label": "cpm"}}),
+		plugintest.Record(t, fields{"braze_id": all[59].BrazeID}), plugintest.Record(t, fields{"external_id": "nobody"}),
+		plugintest.Record(t, fields{"email": "nobody@example.org"}), plugintest.Record(t, fields{"email": "no address"}))
 	outcomes := w.target(t, nil).(sdk.Eraser).Erase(t.Context(), records)
 	for i, o := range outcomes {
 		if bad := i == len(outcomes)-1; o.Kind.Done() == bad || bad && o.Code != "EMAIL_BAD_FORMAT" {
@@ -132,7 +134,7 @@ func TestErase(t *testing.T) {
 	// A failure is no erasure.
 	for _, path := range []string{export, "/users/delete"} {
 		w.Inject(sim.Fault{Times: 1, Path: path, Status: 500, Message: "Internal Server Error"})
-		o := w.target(t, nil).(sdk.Eraser).Erase(t.Context(), []sdk.Record{record(t, fields{"email": "stays@example.org"})})[0]
+		o := w.target(t, nil).(sdk.Eraser).Erase(t.Context(), []sdk.Record{plugintest.Record(t, fields{"email": "stays@example.org"})})[0]
 		if o.Kind != sdk.KindRetry {
 			t.Errorf("%s: %v", path, o)
 		}

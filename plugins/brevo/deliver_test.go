@@ -11,6 +11,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/brevo/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestContact(t *testing.T) {
@@ -74,20 +76,20 @@ func TestResubscribe(t *testing.T) {
 
 // Who is made a contact, and who is not.
 func TestCreate(t *testing.T) {
-	withdrawal := record(t, fields{"email": ada, "attributes": fields{"CITY": "x"}})
+	withdrawal := plugintest.Record(t, fields{"email": ada, "attributes": fields{"CITY": "x"}})
 	withdrawal.Withdrawal = true
 	for name, tc := range map[string]struct {
 		record sdk.Record
 		never  bool // known afterwards
 	}{
-		"opt-out":               {record(t, fields{"email": ada, "email_blacklisted": true}), false},
-		"opt-out of SMS":        {record(t, fields{"email": ada, "sms_blacklisted": true}), false},
-		"off a list":            {record(t, fields{"email": ada, "lists": fields{"7": false}}), false},
-		"off all lists":         {record(t, fields{"email": ada, "lists": nil}), false},
+		"opt-out":               {plugintest.Record(t, fields{"email": ada, "email_blacklisted": true}), false},
+		"opt-out of SMS":        {plugintest.Record(t, fields{"email": ada, "sms_blacklisted": true}), false},
+		"off a list":            {plugintest.Record(t, fields{"email": ada, "lists": fields{"7": false}}), false},
+		"off all lists":         {plugintest.Record(t, fields{"email": ada, "lists": nil}), false},
 		"opt-out in attributes": {withdrawal, false},
-		"mixed":                 {record(t, fields{"email": ada, "email_blacklisted": false, "sms_blacklisted": true}), true},
-		"on a list":             {record(t, fields{"email": ada, "lists": fields{"7": true}}), true},
-		"attributes":            {record(t, fields{"email": ada, "attributes": fields{"CITY": "x"}}), true},
+		"mixed":                 {plugintest.Record(t, fields{"email": ada, "email_blacklisted": false, "sms_blacklisted": true}), true},
+		"on a list":             {plugintest.Record(t, fields{"email": ada, "lists": fields{"7": true}}), true},
+		"attributes":            {plugintest.Record(t, fields{"email": ada, "attributes": fields{"CITY": "x"}}), true},
 	} {
 		for _, create := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, create = %t", name, create), func(t *testing.T) {
@@ -172,7 +174,7 @@ func TestQuota(t *testing.T) {
 	a.CallsLeft("0")
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	o := a.target(t, nil).Deliver(ctx, []sdk.Record{record(t, fields{"email": ada})})[0]
+	o := a.target(t, nil).Deliver(ctx, []sdk.Record{plugintest.Record(t, fields{"email": ada})})[0]
 	if o.Kind != sdk.KindThrottled || o.RetryAfter <= 0 || a.count("") != 1 {
 		t.Errorf("outcome %+v after %d calls", o, a.count(""))
 	}

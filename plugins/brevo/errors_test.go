@@ -11,6 +11,8 @@ import (
 	"github.com/consentd/consentd/plugins/brevo/sim"
 	"github.com/consentd/consentd/plugins/internal/vendorspec"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 // undescribed are answers of which the vendor's description says nothing.
@@ -70,7 +72,7 @@ func TestErrors(t *testing.T) {
 				t.Errorf("message %q, want a part %q", o.Message, tc.text)
 			}
 			// What passes leaves nothing behind.
-			if again := target.Deliver(t.Context(), []sdk.Record{record(t, grant)})[0]; !again.Kind.Done() {
+			if again := target.Deliver(t.Context(), []sdk.Record{plugintest.Record(t, grant)})[0]; !again.Kind.Done() {
 				t.Errorf("afterwards %+v", again)
 			}
 			if _, known := a.Contact(ada); !known {
@@ -130,10 +132,10 @@ func TestVerbs(t *testing.T) {
 	}
 	a.Put(sim.Contact{Email: ada, ExtID: "c-1", SMSBlacklist: true, Lists: []int64{7}, Left: []int64{8}, Attributes: fields{"CITY": "London"}})
 	erase := func(email string) sdk.Outcome {
-		return target.(sdk.Eraser).Erase(t.Context(), []sdk.Record{record(t, fields{"email": email})})[0]
+		return target.(sdk.Eraser).Erase(t.Context(), []sdk.Record{plugintest.Record(t, fields{"email": email})})[0]
 	}
 	read := func(email string) sdk.Reading {
-		return target.(sdk.Reader).Read(t.Context(), []sdk.Record{record(t, fields{"email": email})})[0]
+		return target.(sdk.Reader).Read(t.Context(), []sdk.Record{plugintest.Record(t, fields{"email": email})})[0]
 	}
 	expected := fields{
 		"email": ada, "ext_id": "c-1", "attributes": fields{"CITY": "London"}, "lists": fields{"7": true, "8": false},
@@ -158,7 +160,7 @@ func TestVerbs(t *testing.T) {
 		t.Error("the contact is still there")
 	}
 	// The plugin asks somewhere else than Brevo is.
-	if o := a.target(t, fields{"base_url": a.URL + "/v4"}).(sdk.Eraser).Erase(t.Context(), []sdk.Record{record(t, fields{"email": ada})})[0]; o.Kind != sdk.KindUnauthorized {
+	if o := a.target(t, fields{"base_url": a.URL + "/v4"}).(sdk.Eraser).Erase(t.Context(), []sdk.Record{plugintest.Record(t, fields{"email": ada})})[0]; o.Kind != sdk.KindUnauthorized {
 		t.Errorf("erase at a wrong address is %+v", o)
 	}
 }

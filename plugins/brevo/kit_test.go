@@ -6,6 +6,8 @@ import (
 	"github.com/consentd/consentd/plugins/brevo"
 	"github.com/consentd/consentd/plugins/brevo/sim"
 	"github.com/consentd/consentd/sdk/sdktest"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestConformance(t *testing.T) {
@@ -35,7 +37,7 @@ func TestConformance(t *testing.T) {
 		},
 		WrongConfig: fields{"api_key": "two words", "base_url": "not a URL"},
 		ErrorBody: func(_ int, request string) string {
-			return string(encode(t, fields{"code": "invalid_parameter", "message": request}))
+			return string(plugintest.Encode(t, fields{"code": "invalid_parameter", "message": request}))
 		},
 	})
 }

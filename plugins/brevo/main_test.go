@@ -1,24 +1,20 @@
 package brevo_test
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
 	"github.com/consentd/consentd/plugins/brevo"
 	"github.com/consentd/consentd/plugins/brevo/sim"
 	"github.com/consentd/consentd/plugins/internal/vendorspec"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -62,26 +58,15 @@ type account struct {
 func newAccount(t *testing.T, except ...vendorspec.Exception) *account {
 	t.Helper()
 	a := &account{Server: sim.New(nil)}
-	var handler http.Handler = a.Server
-	switch spec, err := vendor(); {
-	case err == nil:
-		handler = spec.Hold(t, handler, append(except, exceptions...)...)
-	case !errors.Is(err, vendorspec.ErrAbsent):
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		r.Body = io.NopCloser(bytes.NewReader(body))
+	handler := vendorspec.Held(t, vendor, a.Server, append(except, exceptions...)...)
+	a.URL = plugintest.Serve(t, plugintest.Tap(handler, func(r *http.Request, body []byte) {
 		a.mu.Lock()
 		a.calls = append(a.calls, r.Method+" "+r.URL.Path)
 		if len(body) > 0 {
 			a.sent = append(a.sent, string(body))
 		}
 		a.mu.Unlock()
-		handler.ServeHTTP(w, r)
 	}))
-	t.Cleanup(server.Close)
-	a.URL = server.URL
 	return a
 }
 
@@ -115,41 +100,13 @@ func (a *account) target(t *testing.T, set fields) sdk.Target {
 	t.Helper()
 	config := fields{"api_key": sim.APIKey, "base_url": a.URL + sim.BasePath}
 	maps.Copy(config, set)
-	target, err := newTarget(t, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := target.(sdk.Closer).Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return target
-}
-
-func newTarget(t *testing.T, config fields) (sdk.Target, error) {
-	t.Helper()
-	return brevo.Plugin().New(t.Context(), sdk.Config{Target: "newsletter", Fields: encode(t, config)}, hclog.NewNullLogger())
-}
-
-func encode(t *testing.T, v any) json.RawMessage {
-	t.Helper()
-	data, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
-func record(t *testing.T, content fields) sdk.Record {
-	t.Helper()
-	return sdk.Record{ID: "r1", Fields: encode(t, content)}
+	return plugintest.Target(t, brevo.Plugin(), config)
 }
 
 // want delivers one record, compares kind and code, and holds the outcome to what every one must be.
 func want(t *testing.T, target sdk.Target, kind sdk.Kind, code string, content fields) sdk.Outcome {
 	t.Helper()
-	o := target.Deliver(t.Context(), []sdk.Record{record(t, content)})[0]
+	o := target.Deliver(t.Context(), []sdk.Record{plugintest.Record(t, content)})[0]
 	email, _ := content["email"].(string)
 	if email != "" && strings.Contains(strings.ToLower(o.Message+o.Code+o.Reference), strings.ToLower(email)) {
 		t.Errorf("the outcome holds the address: %+v", o)
@@ -161,4 +118,9 @@ func want(t *testing.T, target sdk.Target, kind sdk.Kind, code string, content f
 		t.Fatalf("outcome of %v is %v %q (%s), want %v %q", content, o.Kind, o.Code, o.Message, kind, code)
 	}
 	return o
+}
+
+func newTarget(t *testing.T, config fields) (sdk.Target, error) {
+	t.Helper()
+	return plugintest.New(t, brevo.Plugin(), config)
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/dataverse/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 const consents = "msdynmkt_contactpointconsent4s"
@@ -111,7 +113,7 @@ func TestExistingConsents(t *testing.T) {
 			for _, v := range tc.held {
 				e.Put(consents, existing("Ann@example.com", v))
 			}
-			r := recordOf(t, merged(tc.more, attrs{"consent": attrs{"contact_point": "ann@example.com", "channel": "email", "purpose": sim.PurposeID, "status": tc.status}}))
+			r := plugintest.Record(t, merged(tc.more, attrs{"consent": attrs{"contact_point": "ann@example.com", "channel": "email", "purpose": sim.PurposeID, "status": tc.status}}))
 			expect(t, deliver(t, mustTarget(t, config(e.url, attrs{"resubscribe": tc.policy})), r), tc.kind, tc.code)
 			if got := values(e); got != tc.want {
 				t.Errorf("values are %q, want %q", got, tc.want)

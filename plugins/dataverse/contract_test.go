@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 // published is one request of the vendor's API collection.
@@ -113,7 +115,7 @@ func TestCallsArePublished(t *testing.T) {
 	id := e.Put("contacts", attrs{"acme_cpmid": "5f0c", "donotemail": false})
 	records := []sdk.Record{
 		contact(t, "77aa", attrs{"donotemail": false, "birthdate": "1970-01-01"}),
-		recordOf(t, attrs{"table": "contacts", "id": id, "columns": attrs{"mobilephone": "911"}}),
+		plugintest.Record(t, attrs{"table": "contacts", "id": id, "columns": attrs{"mobilephone": "911"}}),
 		consentOf(t, "ann@example.com", "opted_in"),
 	}
 	expect(t, target.Check(t.Context()), sdk.KindDelivered, "")

@@ -9,6 +9,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/dataverse/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func crowd(t *testing.T, n int) []sdk.Record {
@@ -179,7 +181,7 @@ func TestLaterCallsFail(t *testing.T) {
 		e := newEnvironment(t)
 		e.Put("contacts", attrs{"acme_cpmid": "5f0c"})
 		n := 0
-		url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		url := plugintest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, "/$batch") {
 				if n++; n == batch {
 					_, _ = io.Copy(io.Discard, r.Body)
@@ -213,7 +215,7 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 		{kind, part + part + "--b--\r\n"}:               "",
 	} {
 		e := newEnvironment(t)
-		url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		url := plugintest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, "/$batch") {
 				_, _ = io.Copy(io.Discard, r.Body)
 				w.Header().Set("Content-Type", answer[0])

@@ -7,6 +7,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/dataverse/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 // What the codes of an operation mean. No message holds what the vendor repeats of the request.
@@ -73,7 +75,7 @@ func TestConfigurationMistakesPauseTheTarget(t *testing.T) {
 		"column in a look": {attrs{"table": "accounts", "key": attrs{"accountnumber": "A1"}, "columns": attrs{"donotemail": false}}, "0x80060888"},
 		"lookup":           {attrs{"columns": attrs{"parent@odata.bind": "/accounts(accountnumber='A1')"}}, "0x80048d19"},
 	} {
-		o := deliver(t, target, recordOf(t, merged(attrs{"table": "contacts", "key": attrs{"acme_cpmid": "5f0c"}}, tc.change)))
+		o := deliver(t, target, plugintest.Record(t, merged(attrs{"table": "contacts", "key": attrs{"acme_cpmid": "5f0c"}}, tc.change)))
 		if expect(t, o, sdk.KindUnauthorized, tc.code); t.Failed() {
 			t.Fatal(name)
 		}

@@ -5,6 +5,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/dataverse/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 // What the rules of examples/dataverse render arrives, before and after sales knows the person.
@@ -14,7 +16,7 @@ func TestRecordsOfTheExample(t *testing.T) {
 	records := func(allowed bool) []sdk.Record {
 		status := map[bool]string{true: "opted_in", false: "opted_out"}[allowed]
 		return []sdk.Record{
-			recordOf(t, attrs{"table": "contacts", "key": attrs{"acme_customernumber": "CRM-000417"}, "create": false, "columns": attrs{
+			plugintest.Record(t, attrs{"table": "contacts", "key": attrs{"acme_customernumber": "CRM-000417"}, "create": false, "columns": attrs{
 				"donotbulkemail": !allowed, "donotphone": true, "preferredcontactmethodcode": 2,
 			}}),
 			consentOf(t, "ann@example.com", status),

@@ -5,13 +5,15 @@ import (
 
 	"github.com/consentd/consentd/plugins/dataverse/sim"
 	"github.com/consentd/consentd/sdk/sdktest"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 // errorBody answers as the Web API does, which often repeats what was sent.
 func errorBody(t *testing.T) func(int, string) string {
 	return func(status int, request string) string {
 		code := map[int]string{403: "0x80040220", 429: "0x80072322", 412: "0x80060892"}[status]
-		return string(encode(t, attrs{"error": attrs{"code": code, "message": request}}))
+		return string(plugintest.Encode(t, attrs{"error": attrs{"code": code, "message": request}}))
 	}
 }
 

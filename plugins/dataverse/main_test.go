@@ -3,13 +3,11 @@ package dataverse
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"io"
 	"maps"
 	"mime"
 	"mime/multipart"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +18,8 @@ import (
 	"github.com/consentd/consentd/plugins/dataverse/sim"
 	"github.com/consentd/consentd/sdk"
 	"github.com/consentd/consentd/sdk/httpclient"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -50,25 +50,15 @@ func newEnvironment(t *testing.T) *environment {
 		defer e.mu.Unlock()
 		e.lines = append(e.lines, line)
 	})
-	e.url = serve(t, func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		r.Body = io.NopCloser(bytes.NewReader(body))
+	e.url = plugintest.Serve(t, plugintest.Tap(e, func(r *http.Request, body []byte) {
 		e.mu.Lock()
 		e.calls = append(e.calls, exchange{r.Method, r.URL.Path, r.URL.RawQuery, r.Header.Clone(), string(body)})
 		if strings.HasSuffix(r.URL.Path, "/$batch") {
 			e.operations = append(e.operations, operations(r.Header.Get("Content-Type"), body)...)
 		}
 		e.mu.Unlock()
-		e.ServeHTTP(w, r)
-	})
+	}))
 	return e
-}
-
-func serve(t *testing.T, handler http.HandlerFunc) string {
-	t.Helper()
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	return server.URL
 }
 
 func operations(contentType string, body []byte) []exchange {
@@ -140,7 +130,7 @@ func config(url string, more attrs) attrs {
 
 func newTargetFrom(t *testing.T, config attrs) (*target, error) {
 	t.Helper()
-	made, err := Plugin().New(t.Context(), sdk.Config{Target: "crm", Fields: encode(t, config)}, hclog.NewNullLogger())
+	made, err := Plugin().New(t.Context(), sdk.Config{Target: "crm", Fields: plugintest.Encode(t, config)}, hclog.NewNullLogger())
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +159,7 @@ func contact(t *testing.T, person string, columns attrs, more ...attrs) sdk.Reco
 	for _, m := range more {
 		maps.Copy(fields, m)
 	}
-	return recordOf(t, fields)
+	return plugintest.Record(t, fields)
 }
 
 // consentOf is a record for one consent to mail.
@@ -179,21 +169,7 @@ func consentOf(t *testing.T, point, status string, more ...attrs) sdk.Record {
 	for _, m := range more {
 		maps.Copy(fields, m)
 	}
-	return recordOf(t, attrs{"consent": fields})
-}
-
-func recordOf(t *testing.T, fields attrs) sdk.Record {
-	t.Helper()
-	return sdk.Record{ID: "r1", Fields: encode(t, fields)}
-}
-
-func encode(t *testing.T, v any) json.RawMessage {
-	t.Helper()
-	data, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
+	return plugintest.Record(t, attrs{"consent": fields})
 }
 
 func expect(t *testing.T, got sdk.Outcome, kind sdk.Kind, code string) {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/dataverse/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestUpsert(t *testing.T) {
@@ -100,7 +102,7 @@ func TestCreate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnvironment(t)
-			o := deliver(t, mustTarget(t, config(e.url, nil)), recordOf(t, tc.record))
+			o := deliver(t, mustTarget(t, config(e.url, nil)), plugintest.Record(t, tc.record))
 			expect(t, o, tc.kind, tc.code)
 			if n := len(e.Rows("contacts")); n != tc.rows {
 				t.Errorf("%d rows, want %d", n, tc.rows)
@@ -255,7 +257,7 @@ func TestKeys(t *testing.T) {
 		{attrs{"acme_number": 7, "_parentcustomerid_value": account}, "contacts(_parentcustomerid_value=" + account + ",acme_number=7)", ""},
 	} {
 		e.forget()
-		r := recordOf(t, attrs{"table": "contacts", "key": tc.key, "columns": attrs{"lastname": "J"}})
+		r := plugintest.Record(t, attrs{"table": "contacts", "key": tc.key, "columns": attrs{"lastname": "J"}})
 		for range 2 {
 			expect(t, deliver(t, target, r), sdk.KindDelivered, "")
 		}
@@ -275,7 +277,7 @@ func TestRecordsThatCannotBeSent(t *testing.T) {
 	e := newEnvironment(t)
 	target := mustTarget(t, config(e.url, nil))
 	base := func(change attrs) sdk.Record {
-		return recordOf(t, merged(attrs{"table": "contacts", "key": attrs{"acme_cpmid": "5f0c"}, "columns": attrs{}}, change))
+		return plugintest.Record(t, merged(attrs{"table": "contacts", "key": attrs{"acme_cpmid": "5f0c"}, "columns": attrs{}}, change))
 	}
 	for _, tc := range []struct {
 		record sdk.Record
@@ -283,7 +285,7 @@ func TestRecordsThatCannotBeSent(t *testing.T) {
 	}{
 		{base(attrs{"table": "contacts(1)/x"}), "INVALID_TABLE"},
 		{base(attrs{"table": nil}), "INVALID_TABLE"},
-		{recordOf(t, attrs{}), "INVALID_TABLE"},
+		{plugintest.Record(t, attrs{}), "INVALID_TABLE"},
 		{base(attrs{"key": nil}), "INVALID_KEY"},
 		{base(attrs{"key": attrs{}}), "INVALID_KEY"},
 		{base(attrs{"id": "00000000-0000-0000-0000-0000000000ff"}), "INVALID_KEY"},

@@ -18,6 +18,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/dataverse/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 // certificates are two, with their keys, in PEM.
@@ -166,7 +168,7 @@ func TestExpiredToken(t *testing.T) {
 func TestConcurrencyLimit(t *testing.T) {
 	e := newEnvironment(t)
 	var now, most atomic.Int32
-	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	url := plugintest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/$batch") {
 			n := now.Add(1)
 			defer now.Add(-1)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/dataverse/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 var (
@@ -42,8 +44,8 @@ func TestRead(t *testing.T) {
 	readings := target.Read(t.Context(), []sdk.Record{
 		contact(t, "5f0c", nil),
 		contact(t, "nobody", nil),
-		recordOf(t, attrs{"table": "contacts", "id": id}),
-		recordOf(t, attrs{"table": "contact", "id": id}),
+		plugintest.Record(t, attrs{"table": "contacts", "id": id}),
+		plugintest.Record(t, attrs{"table": "contact", "id": id}),
 		consentOf(t, "ann@example.com", "opted_in"),
 		consentOf(t, "bob@example.com", "opted_in", attrs{"topic": sim.TopicID}),
 		consentOf(t, "cem@example.com", "opted_in"),
@@ -108,7 +110,7 @@ func TestErase(t *testing.T) {
 		}
 	}
 	// What was not looked for in the right place is not erased.
-	expect(t, target.Erase(t.Context(), []sdk.Record{recordOf(t, attrs{"table": "contact", "key": attrs{"acme_cpmid": "stays"}})})[0], sdk.KindUnauthorized, "0x8006088a")
+	expect(t, target.Erase(t.Context(), []sdk.Record{plugintest.Record(t, attrs{"table": "contact", "key": attrs{"acme_cpmid": "stays"}})})[0], sdk.KindUnauthorized, "0x8006088a")
 	e.FailOperation("DELETE", 1, sim.Fault{Status: 400, Code: "0x80040265", Message: "no"})
 	expect(t, target.Erase(t.Context(), []sdk.Record{contact(t, "stays", nil)})[0], sdk.KindRejected, "0x80040265")
 	e.FailOperation("GET", 1, sim.Fault{Status: 403, Code: "0x80040220", Message: "no"})

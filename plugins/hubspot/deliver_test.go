@@ -7,6 +7,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/hubspot/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestProperties(t *testing.T) {
@@ -140,19 +142,19 @@ func TestResubscribe(t *testing.T) {
 
 // Who is made a contact, and who is not.
 func TestCreate(t *testing.T) {
-	withdrawal := record(t, fields{"email": ada, "properties": fields{"newsletter": false}})
+	withdrawal := plugintest.Record(t, fields{"email": ada, "properties": fields{"newsletter": false}})
 	withdrawal.Withdrawal = true
 	for name, tc := range map[string]struct {
 		record        sdk.Record
 		never, create bool // known afterwards
 	}{
-		"opt-out":               {record(t, subscription(ada, false)), false, true},
-		"null":                  {record(t, subscription(ada, nil)), false, true},
-		"null for all":          {record(t, fields{"email": ada, "subscriptions": nil}), false, true},
+		"opt-out":               {plugintest.Record(t, subscription(ada, false)), false, true},
+		"null":                  {plugintest.Record(t, subscription(ada, nil)), false, true},
+		"null for all":          {plugintest.Record(t, fields{"email": ada, "subscriptions": nil}), false, true},
 		"opt-out of properties": {withdrawal, false, true},
-		"grant":                 {record(t, subscription(ada, true)), true, true},
-		"properties":            {record(t, fields{"email": ada, "properties": fields{"newsletter": true}}), true, true},
-		"address alone":         {record(t, fields{"email": ada}), true, true},
+		"grant":                 {plugintest.Record(t, subscription(ada, true)), true, true},
+		"properties":            {plugintest.Record(t, fields{"email": ada, "properties": fields{"newsletter": true}}), true, true},
+		"address alone":         {plugintest.Record(t, fields{"email": ada}), true, true},
 	} {
 		for _, create := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, create = %t", name, create), func(t *testing.T) {
@@ -283,7 +285,7 @@ func TestQuota(t *testing.T) {
 	target := a.target(t, nil)
 	ctx, cancel := contextWithin(t)
 	defer cancel()
-	o := target.Deliver(ctx, []sdk.Record{record(t, fields{"email": ada})})[0]
+	o := target.Deliver(ctx, []sdk.Record{plugintest.Record(t, fields{"email": ada})})[0]
 	if o.Kind != sdk.KindThrottled || o.RetryAfter <= 0 || a.count("") != 1 {
 		t.Errorf("outcome %+v after %d calls", o, a.count(""))
 	}

@@ -6,6 +6,8 @@ import (
 	"github.com/consentd/consentd/plugins/hubspot"
 	"github.com/consentd/consentd/plugins/hubspot/sim"
 	"github.com/consentd/consentd/sdk/sdktest"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestConformance(t *testing.T) {
@@ -43,7 +45,7 @@ func TestConformance(t *testing.T) {
 				},
 				WrongConfig: fields{"access_token": "two words", "base_url": "not a URL"},
 				ErrorBody: func(status int, request string) string {
-					return string(encode(t, fields{"status": "error", "category": "VALIDATION_ERROR", "message": request, "correlationId": "aeb5f871"}))
+					return string(plugintest.Encode(t, fields{"status": "error", "category": "VALIDATION_ERROR", "message": request, "correlationId": "aeb5f871"}))
 				},
 			})
 		})

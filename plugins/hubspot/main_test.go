@@ -1,22 +1,19 @@
 package hubspot_test
 
 import (
-	"bytes"
-	"encoding/json"
-	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
 	"github.com/consentd/consentd/plugins/hubspot"
 	"github.com/consentd/consentd/plugins/hubspot/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,19 +43,14 @@ type account struct {
 func newAccount(t *testing.T) *account {
 	t.Helper()
 	a := &account{Server: sim.New(nil)}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		r.Body = io.NopCloser(bytes.NewReader(body))
+	a.URL = plugintest.Serve(t, plugintest.Tap(a, func(r *http.Request, body []byte) {
 		a.mu.Lock()
 		a.calls = append(a.calls, r.Method+" "+r.URL.Path)
 		if r.Method == http.MethodPost && !strings.HasSuffix(r.URL.Path, "/read") {
 			a.sent = append(a.sent, string(body))
 		}
 		a.mu.Unlock()
-		a.ServeHTTP(w, r)
 	}))
-	t.Cleanup(server.Close)
-	a.URL = server.URL
 	return a
 }
 
@@ -89,35 +81,7 @@ func (a *account) target(t *testing.T, set fields) sdk.Target {
 	t.Helper()
 	config := fields{"access_token": sim.AccessToken, "base_url": a.URL}
 	maps.Copy(config, set)
-	target, err := newTarget(t, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := target.(sdk.Closer).Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return target
-}
-
-func newTarget(t *testing.T, config fields) (sdk.Target, error) {
-	t.Helper()
-	return hubspot.Plugin().New(t.Context(), sdk.Config{Target: "crm", Fields: encode(t, config)}, hclog.NewNullLogger())
-}
-
-func encode(t *testing.T, v any) json.RawMessage {
-	t.Helper()
-	data, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
-func record(t *testing.T, content fields) sdk.Record {
-	t.Helper()
-	return sdk.Record{ID: "r1", Fields: encode(t, content)}
+	return plugintest.Target(t, hubspot.Plugin(), config)
 }
 
 // deliverAll delivers records in one call and holds their outcomes to what every outcome must be.
@@ -125,7 +89,7 @@ func deliverAll(t *testing.T, target sdk.Target, contents ...fields) []sdk.Outco
 	t.Helper()
 	var records []sdk.Record
 	for _, c := range contents {
-		records = append(records, record(t, c))
+		records = append(records, plugintest.Record(t, c))
 	}
 	outcomes := target.Deliver(t.Context(), records)
 	if len(outcomes) != len(records) {
@@ -163,4 +127,9 @@ func (a *account) wantState(t *testing.T, email, state string) {
 // subscription is a record with one subscription.
 func subscription(email string, state any) fields {
 	return fields{"email": email, "subscriptions": fields{news: state}}
+}
+
+func newTarget(t *testing.T, config fields) (sdk.Target, error) {
+	t.Helper()
+	return plugintest.New(t, hubspot.Plugin(), config)
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/hubspot/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func oauth(a *account) fields {
@@ -86,9 +88,9 @@ func TestRead(t *testing.T) {
 	a.SetSubscription(ada, 3, "NOT_SPECIFIED")
 	read := func() []sdk.Reading {
 		return target.(sdk.Reader).Read(t.Context(), []sdk.Record{
-			record(t, fields{"email": "bob@example.org"}),
-			record(t, fields{"email": ada, "properties": fields{"firstname": "x", "lastname": "x"}}),
-			record(t, fields{"email": "nobody"}),
+			plugintest.Record(t, fields{"email": "bob@example.org"}),
+			plugintest.Record(t, fields{"email": ada, "properties": fields{"firstname": "x", "lastname": "x"}}),
+			plugintest.Record(t, fields{"email": "nobody"}),
 		})
 	}
 	readings := read()
@@ -119,7 +121,7 @@ func TestErase(t *testing.T) {
 	target := a.target(t, nil)
 	want(t, target, sdk.KindDelivered, "", subscription(ada, true))
 	for range 2 {
-		o := target.(sdk.Eraser).Erase(t.Context(), []sdk.Record{record(t, subscription(ada, false))})[0]
+		o := target.(sdk.Eraser).Erase(t.Context(), []sdk.Record{plugintest.Record(t, subscription(ada, false))})[0]
 		if o.Kind != sdk.KindDelivered {
 			t.Fatalf("erase is %+v", o)
 		}
@@ -129,7 +131,7 @@ func TestErase(t *testing.T) {
 	}
 	want(t, target, sdk.KindRejected, "VALIDATION_ERROR", subscription(ada, true))
 	a.Inject(sim.Fault{Times: 1, Path: "gdpr-delete", Problem: sim.Refuse(403, "MISSING_SCOPES", "x")})
-	if o := target.(sdk.Eraser).Erase(t.Context(), []sdk.Record{record(t, subscription(ada, false))})[0]; o.Kind != sdk.KindUnauthorized {
+	if o := target.(sdk.Eraser).Erase(t.Context(), []sdk.Record{plugintest.Record(t, subscription(ada, false))})[0]; o.Kind != sdk.KindUnauthorized {
 		t.Errorf("without the scope %+v", o)
 	}
 }

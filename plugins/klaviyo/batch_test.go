@@ -9,6 +9,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/klaviyo/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func someone(n int, yes bool) fields {
@@ -113,7 +115,7 @@ func TestAccepted(t *testing.T) {
 		t.Errorf("held %+v", p)
 	}
 	a.HoldJobs(true)
-	if erased := target.Erase(t.Context(), []sdk.Record{recordOf(t, record)})[0]; erased.Kind != sdk.KindAccepted {
+	if erased := target.Erase(t.Context(), []sdk.Record{plugintest.Record(t, record)})[0]; erased.Kind != sdk.KindAccepted {
 		t.Errorf("erased: %+v", erased)
 	}
 	a.HoldJobs(false)
@@ -164,7 +166,7 @@ func TestVerbs(t *testing.T) {
 	want(t, target, sdk.KindDelivered, "", full)
 	want(t, target, sdk.KindUnchanged, "", full)
 	for _, identity := range []fields{{"email": ada}, {"phone_number": "+441632960961"}, {"external_id": "c-1"}} {
-		r := target.Read(t.Context(), []sdk.Record{recordOf(t, identity)})[0]
+		r := target.Read(t.Context(), []sdk.Record{plugintest.Record(t, identity)})[0]
 		if r.Outcome.Kind != sdk.KindDelivered || !r.Found {
 			t.Fatalf("read by %v: %+v", identity, r)
 		}
@@ -173,19 +175,19 @@ func TestVerbs(t *testing.T) {
 				value = fields{"email_marketing": true, "email_open_tracking": false, "sms_marketing": false, "sms_transactional": false,
 					"whatsapp_marketing": false, "whatsapp_transactional": false}
 			}
-			if string(encode(t, r.Fields[name])) != string(encode(t, value)) {
-				t.Errorf("%s reads as %s, want %s", name, encode(t, r.Fields[name]), encode(t, value))
+			if string(plugintest.Encode(t, r.Fields[name])) != string(plugintest.Encode(t, value)) {
+				t.Errorf("%s reads as %s, want %s", name, plugintest.Encode(t, r.Fields[name]), plugintest.Encode(t, value))
 			}
 		}
 		if r.Fields["suppressed"] != false {
 			t.Errorf("suppressed reads as %v", r.Fields["suppressed"])
 		}
 	}
-	nobody := recordOf(t, fields{"email": bob})
+	nobody := plugintest.Record(t, fields{"email": bob})
 	if r := target.Read(t.Context(), []sdk.Record{nobody})[0]; r.Outcome.Kind != sdk.KindDelivered || r.Found {
 		t.Errorf("read of nobody: %+v", r)
 	}
-	erased := target.Erase(t.Context(), []sdk.Record{nobody, recordOf(t, full), recordOf(t, fields{"email": "?"})})
+	erased := target.Erase(t.Context(), []sdk.Record{nobody, plugintest.Record(t, full), plugintest.Record(t, fields{"email": "?"})})
 	if !slices.Equal(kinds(erased), []sdk.Kind{sdk.KindDelivered, sdk.KindDelivered, sdk.KindRejected}) {
 		t.Errorf("erased: %+v", erased)
 	}

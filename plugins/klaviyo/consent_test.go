@@ -9,6 +9,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/klaviyo/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func mail(yes any) fields {
@@ -214,7 +216,7 @@ func TestNullAbsentFalse(t *testing.T) {
 			tc.record["email"] = ada
 			target := a.target(t, nil)
 			want(t, target, kind, "", tc.record)
-			if got := a.held(t, ada); string(encode(t, got)) != string(encode(t, expected)) {
+			if got := a.held(t, ada); string(plugintest.Encode(t, got)) != string(plugintest.Encode(t, expected)) {
 				t.Errorf("held\n%+v, want\n%+v", got, expected)
 			}
 			a.calls()

@@ -10,6 +10,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/klaviyo/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestErrors(t *testing.T) {
@@ -47,7 +49,7 @@ func TestErrors(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := sim.New(nil) // not held to the description: it does not know what a guard or a proxy says
-			a := &account{Server: s, URL: serve(t, s)}
+			a := &account{Server: s, URL: plugintest.Serve(t, s.ServeHTTP)}
 			if tc.fault.Detail == "" {
 				tc.fault.Detail = "no way for " + ada
 			}
@@ -73,7 +75,7 @@ func TestErrors(t *testing.T) {
 func TestCutOff(t *testing.T) {
 	for _, path := range []string{"/profiles", "/profile-import", "/profile-subscription-bulk-create-jobs", "/profile-subscription-bulk-delete-jobs"} {
 		s := sim.New(nil)
-		a := &account{Server: s, URL: serve(t, s)}
+		a := &account{Server: s, URL: plugintest.Serve(t, s.ServeHTTP)}
 		s.Put(sim.Profile{Email: ada, PhoneNumber: "+441632960961", Consent: map[string]string{"sms.marketing": "SUBSCRIBED"}})
 		s.Inject(sim.Fault{Times: 1, Path: path, Cut: true})
 		record := fields{"email": ada, "first_name": "Ada", "subscriptions": fields{"email_marketing": true, "sms_marketing": false}}
@@ -115,7 +117,7 @@ func TestConfig(t *testing.T) {
 		if config["api_key"] == nil {
 			config["api_key"] = sim.APIKey
 		}
-		_, err := newTargetFrom(t, config)
+		_, err := plugintest.New(t, Plugin(), config)
 		var mistake *sdk.ConfigError
 		if !errors.As(err, &mistake) || strings.Join(mistake.Path, ".") != path || strings.Contains(err.Error(), "pk_1") {
 			t.Errorf("%s: %v", path, err)
@@ -129,7 +131,7 @@ func TestWrongKey(t *testing.T) {
 }
 
 func TestTwoWaysToSignIn(t *testing.T) {
-	_, err := newTargetFrom(t, fields{"api_key": sim.APIKey, "client_id": "id"})
+	_, err := plugintest.New(t, Plugin(), fields{"api_key": sim.APIKey, "client_id": "id"})
 	var mistake *sdk.ConfigError
 	if !errors.As(err, &mistake) || mistake.Path[0] != "api_key" {
 		t.Errorf("%v", err)
@@ -145,7 +147,7 @@ func TestApp(t *testing.T) {
 	var workers sync.WaitGroup
 	for range 4 {
 		workers.Go(func() {
-			if o := target.Deliver(t.Context(), []sdk.Record{recordOf(t, mail(true))})[0]; o.Kind != sdk.KindUnchanged {
+			if o := target.Deliver(t.Context(), []sdk.Record{plugintest.Record(t, mail(true))})[0]; o.Kind != sdk.KindUnchanged {
 				t.Errorf("%+v", o)
 			}
 		})

@@ -7,6 +7,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/klaviyo/sim"
 	"github.com/consentd/consentd/sdk/sdktest"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestConformance(t *testing.T) {
@@ -36,7 +38,7 @@ func TestConformance(t *testing.T) {
 		},
 		WrongConfig: fields{"api_key": "two words", "list_id": "a/b", "base_url": "not a URL"},
 		ErrorBody: func(status int, request string) string {
-			return string(encode(t, fields{"errors": []fields{{"id": request, "status": status, "code": "simulated", "title": request, "detail": request,
+			return string(plugintest.Encode(t, fields{"errors": []fields{{"id": request, "status": status, "code": "simulated", "title": request, "detail": request,
 				"source": fields{"pointer": "/data/" + request}}}}))
 		},
 	})

@@ -1,24 +1,21 @@
 package klaviyo
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
 	"github.com/consentd/consentd/plugins/internal/vendorspec"
 	"github.com/consentd/consentd/plugins/klaviyo/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -77,12 +74,7 @@ func newAccount(t *testing.T) *account {
 	case !errors.Is(err, vendorspec.ErrAbsent):
 		t.Fatal(err)
 	}
-	a.URL = serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		a.mu.Lock()
-		a.exchanges = append(a.exchanges, exchange{r.Method, strings.TrimPrefix(r.URL.Path, sim.BasePath), string(body)})
-		a.mu.Unlock()
+	route := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler := held[""]
 		if r.URL.Path == "/oauth/token" {
 			handler = a.Server // signing in is not part of the description
@@ -93,15 +85,13 @@ func newAccount(t *testing.T) *account {
 			}
 		}
 		handler.ServeHTTP(w, r)
+	})
+	a.URL = plugintest.Serve(t, plugintest.Tap(route, func(r *http.Request, body []byte) {
+		a.mu.Lock()
+		a.exchanges = append(a.exchanges, exchange{r.Method, strings.TrimPrefix(r.URL.Path, sim.BasePath), string(body)})
+		a.mu.Unlock()
 	}))
 	return a
-}
-
-func serve(t *testing.T, handler http.Handler) string {
-	t.Helper()
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	return server.URL
 }
 
 // TestDescription makes a run without the description visible, and fails it where it must not be.
@@ -133,7 +123,7 @@ func (a *account) target(t *testing.T, set fields) *target {
 	t.Helper()
 	config := fields{"api_key": sim.APIKey, "base_url": a.URL + sim.BasePath}
 	maps.Copy(config, set)
-	made, err := newTargetFrom(t, config)
+	made, err := plugintest.New(t, Plugin(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,30 +137,11 @@ func (a *account) target(t *testing.T, set fields) *target {
 	return target
 }
 
-func newTargetFrom(t *testing.T, config fields) (sdk.Target, error) {
-	t.Helper()
-	return Plugin().New(t.Context(), sdk.Config{Target: "newsletter", Fields: encode(t, config)}, hclog.NewNullLogger())
-}
-
-func encode(t *testing.T, v any) json.RawMessage {
-	t.Helper()
-	data, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
-func recordOf(t *testing.T, content fields) sdk.Record {
-	t.Helper()
-	return sdk.Record{ID: "r1", Fields: encode(t, content)}
-}
-
 func (target *target) deliverAll(t *testing.T, contents ...fields) []sdk.Outcome {
 	t.Helper()
 	var records []sdk.Record
 	for _, content := range contents {
-		records = append(records, recordOf(t, content))
+		records = append(records, plugintest.Record(t, content))
 	}
 	outcomes := target.Deliver(t.Context(), records)
 	if len(outcomes) != len(contents) {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/mailchimp/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 var (
@@ -144,7 +146,7 @@ func TestUnknownButBarred(t *testing.T) {
 		a := newAccount(t)
 		target := a.target(t, fields{"create": true})
 		want(t, target, sdk.KindDelivered, "", grant)
-		erased := target.(sdk.Eraser).Erase(t.Context(), []sdk.Record{record(t, grant)})
+		erased := target.(sdk.Eraser).Erase(t.Context(), []sdk.Record{plugintest.Record(t, grant)})
 		if erased[0].Kind != sdk.KindDelivered {
 			t.Fatal(erased)
 		}

@@ -9,6 +9,8 @@ import (
 	"github.com/consentd/consentd/plugins/internal/vendorspec"
 	"github.com/consentd/consentd/plugins/mailchimp/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 // undescribed are answers of which the vendor's description says nothing: they come from what stands
@@ -143,10 +145,10 @@ func TestWrongAudience(t *testing.T) {
 	if o := target.(sdk.Checker).Check(t.Context()); o.Kind != sdk.KindUnauthorized || o.Code != "LIST_NOT_FOUND" {
 		t.Errorf("check: %+v", o)
 	}
-	if r := target.(sdk.Reader).Read(t.Context(), []sdk.Record{record(t, grant)}); r[0].Outcome.Code != "LIST_NOT_FOUND" {
+	if r := target.(sdk.Reader).Read(t.Context(), []sdk.Record{plugintest.Record(t, grant)}); r[0].Outcome.Code != "LIST_NOT_FOUND" {
 		t.Errorf("read: %+v", r[0])
 	}
-	if o := target.(sdk.Eraser).Erase(t.Context(), []sdk.Record{record(t, grant)}); o[0].Code != "LIST_NOT_FOUND" {
+	if o := target.(sdk.Eraser).Erase(t.Context(), []sdk.Record{plugintest.Record(t, grant)}); o[0].Code != "LIST_NOT_FOUND" {
 		t.Errorf("erase: %+v", o[0])
 	}
 }

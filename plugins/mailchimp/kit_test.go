@@ -8,6 +8,8 @@ import (
 	"github.com/consentd/consentd/plugins/mailchimp"
 	"github.com/consentd/consentd/plugins/mailchimp/sim"
 	"github.com/consentd/consentd/sdk/sdktest"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestConformance(t *testing.T) {
@@ -44,7 +46,7 @@ func TestConformance(t *testing.T) {
 		},
 		WrongConfig: fields{"api_key": "two words", "list_id": "a/b", "base_url": "not a URL"},
 		ErrorBody: func(status int, request string) string {
-			return string(encode(t, fields{"title": "Simulated", "status": status, "detail": request, "instance": request}))
+			return string(plugintest.Encode(t, fields{"title": "Simulated", "status": status, "detail": request, "instance": request}))
 		},
 	})
 }

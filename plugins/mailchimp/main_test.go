@@ -1,24 +1,20 @@
 package mailchimp_test
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
 	"github.com/consentd/consentd/plugins/internal/vendorspec"
 	"github.com/consentd/consentd/plugins/mailchimp"
 	"github.com/consentd/consentd/plugins/mailchimp/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -59,16 +55,8 @@ type account struct {
 func newAccount(t *testing.T, except ...vendorspec.Exception) *account {
 	t.Helper()
 	a := &account{Server: sim.New(nil)}
-	var handler http.Handler = a.Server
-	switch spec, err := vendor(); {
-	case err == nil:
-		handler = spec.Hold(t, handler, append(except, exceptions...)...)
-	case !errors.Is(err, vendorspec.ErrAbsent):
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		r.Body = io.NopCloser(bytes.NewReader(body))
+	handler := vendorspec.Held(t, vendor, a.Server, append(except, exceptions...)...)
+	a.URL = plugintest.Serve(t, plugintest.Tap(handler, func(r *http.Request, body []byte) {
 		a.mu.Lock()
 		a.exchanges = append(a.exchanges, exchange{r.Method, strings.TrimPrefix(r.URL.Path, sim.BasePath), string(body)})
 		var before func()
@@ -79,10 +67,7 @@ func newAccount(t *testing.T, except ...vendorspec.Exception) *account {
 		if before != nil {
 			before()
 		}
-		handler.ServeHTTP(w, r)
 	}))
-	t.Cleanup(server.Close)
-	a.URL = server.URL
 	return a
 }
 
@@ -107,41 +92,13 @@ func (a *account) target(t *testing.T, set fields) sdk.Target {
 	t.Helper()
 	config := fields{"api_key": sim.APIKey, "list_id": sim.ListID, "base_url": a.URL + sim.BasePath}
 	maps.Copy(config, set)
-	target, err := newTarget(t, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := target.(sdk.Closer).Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return target
-}
-
-func newTarget(t *testing.T, config fields) (sdk.Target, error) {
-	t.Helper()
-	return mailchimp.Plugin().New(t.Context(), sdk.Config{Target: "newsletter", Fields: encode(t, config)}, hclog.NewNullLogger())
-}
-
-func encode(t *testing.T, v any) json.RawMessage {
-	t.Helper()
-	data, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
-func record(t *testing.T, content fields) sdk.Record {
-	t.Helper()
-	return sdk.Record{ID: "r1", Fields: encode(t, content)}
+	return plugintest.Target(t, mailchimp.Plugin(), config)
 }
 
 // deliver delivers one record and holds its outcome to what every outcome must be.
 func deliver(t *testing.T, target sdk.Target, content fields) sdk.Outcome {
 	t.Helper()
-	outcomes := target.Deliver(t.Context(), []sdk.Record{record(t, content)})
+	outcomes := target.Deliver(t.Context(), []sdk.Record{plugintest.Record(t, content)})
 	if len(outcomes) != 1 {
 		t.Fatalf("%d outcomes for one record", len(outcomes))
 	}
@@ -175,4 +132,9 @@ func (a *account) wantStatus(t *testing.T, email, status string) sim.Member {
 		t.Fatalf("held as %q, want %q (history %v)", m.Status, status, m.History)
 	}
 	return m
+}
+
+func newTarget(t *testing.T, config fields) (sdk.Target, error) {
+	t.Helper()
+	return plugintest.New(t, mailchimp.Plugin(), config)
 }

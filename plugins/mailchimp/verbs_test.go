@@ -19,6 +19,8 @@ import (
 	"github.com/consentd/consentd/plugins/mailchimp"
 	"github.com/consentd/consentd/plugins/mailchimp/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestConfig(t *testing.T) {
@@ -118,10 +120,10 @@ func TestRead(t *testing.T) {
 	want(t, target, sdk.KindDelivered, "", given)
 	a.Put(sim.Member{Email: "archived@example.org", Status: "archived"})
 	readings := target.(sdk.Reader).Read(t.Context(), []sdk.Record{
-		record(t, fields{"email": "ADA.Lovelace@example.org"}),
-		record(t, fields{"email": "nobody@example.org"}),
-		record(t, fields{"email": "archived@example.org"}),
-		record(t, fields{"email": "not an address"}),
+		plugintest.Record(t, fields{"email": "ADA.Lovelace@example.org"}),
+		plugintest.Record(t, fields{"email": "nobody@example.org"}),
+		plugintest.Record(t, fields{"email": "archived@example.org"}),
+		plugintest.Record(t, fields{"email": "not an address"}),
 	})
 	if readings[3].Outcome.Kind != sdk.KindRejected {
 		t.Errorf("reading of no address: %+v", readings[3])
@@ -135,7 +137,7 @@ func TestRead(t *testing.T) {
 		t.Errorf("archived reads as %v", status)
 	}
 	var got fields
-	if err := json.Unmarshal(encode(t, readings[0].Fields), &got); err != nil {
+	if err := json.Unmarshal(plugintest.Encode(t, readings[0].Fields), &got); err != nil {
 		t.Fatal(err)
 	}
 	got["merge_fields"] = fields{"FNAME": got["merge_fields"].(fields)["FNAME"]}
@@ -155,14 +157,14 @@ func TestErase(t *testing.T) {
 	target := a.target(t, nil)
 	want(t, target, sdk.KindDelivered, "", grant)
 	for range 2 {
-		o := target.(sdk.Eraser).Erase(t.Context(), []sdk.Record{record(t, fields{"email": ada})})
+		o := target.(sdk.Eraser).Erase(t.Context(), []sdk.Record{plugintest.Record(t, fields{"email": ada})})
 		if o[0].Kind != sdk.KindDelivered {
 			t.Errorf("erase: %+v", o[0])
 		}
 	}
 	a.wantStatus(t, ada, "")
 	a.Inject(sim.Fault{Times: 1, Method: "POST", Problem: sim.InternalServerError()})
-	if o := target.(sdk.Eraser).Erase(t.Context(), []sdk.Record{record(t, grant)}); o[0].Kind != sdk.KindRetry {
+	if o := target.(sdk.Eraser).Erase(t.Context(), []sdk.Record{plugintest.Record(t, grant)}); o[0].Kind != sdk.KindRetry {
 		t.Errorf("erase: %+v", o[0])
 	}
 }
@@ -180,7 +182,7 @@ func TestConcurrentDeliveries(t *testing.T) {
 			var records []sdk.Record
 			for i := range each {
 				status := []string{"subscribed", "unsubscribed", "cleaned"}[i%3]
-				records = append(records, record(t, fields{"email": fmt.Sprintf("p%d-%d@example.org", call, i), "status": status}))
+				records = append(records, plugintest.Record(t, fields{"email": fmt.Sprintf("p%d-%d@example.org", call, i), "status": status}))
 			}
 			for i, o := range target.Deliver(t.Context(), records) {
 				expected := sdk.KindDelivered
@@ -212,7 +214,7 @@ func TestCancel(t *testing.T) {
 	a.Inject(sim.Fault{Times: -1, Delay: time.Hour})
 	records := []sdk.Record{}
 	for i := range 30 {
-		records = append(records, record(t, fields{"email": fmt.Sprintf("p%d@example.org", i), "status": "subscribed"}))
+		records = append(records, plugintest.Record(t, fields{"email": fmt.Sprintf("p%d@example.org", i), "status": "subscribed"}))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan []sdk.Outcome, 1)

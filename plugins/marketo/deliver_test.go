@@ -8,6 +8,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/marketo/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func (a *account) held(t *testing.T, email string) fields {
@@ -56,7 +58,7 @@ func TestOptOuts(t *testing.T) {
 					}
 				}
 				want(t, a.target(t, fields{"resubscribe": policy}), kind, code, lead(ada, tc.set))
-				if got := a.held(t, ada); string(encode(t, got)) != string(encode(t, now)) {
+				if got := a.held(t, ada); string(plugintest.Encode(t, got)) != string(plugintest.Encode(t, now)) {
 					t.Errorf("held %v, want %v", got, now)
 				}
 			})
@@ -88,7 +90,7 @@ func TestUnknownPerson(t *testing.T) {
 				if a.Leads("email", ada) > 0 {
 					t.Error("a lead was made")
 				}
-			} else if got := string(encode(t, a.held(t, ada))); got != tc.now {
+			} else if got := string(plugintest.Encode(t, a.held(t, ada))); got != tc.now {
 				t.Errorf("held %s, want %s", got, tc.now)
 			}
 		})
@@ -113,7 +115,7 @@ func TestNullAbsentFalse(t *testing.T) {
 		a.Put(fields{"email": ada, "firstName": "Ada", "vip": true, "children": 3})
 		target := a.target(t, nil)
 		want(t, target, tc.kind, "", lead(ada, tc.set))
-		if got := string(encode(t, a.held(t, ada))); got != tc.now {
+		if got := string(plugintest.Encode(t, a.held(t, ada))); got != tc.now {
 			t.Errorf("%v: held %s, want %s", tc.set, got, tc.now)
 		}
 		a.calls()
@@ -185,7 +187,7 @@ func TestBatch(t *testing.T) {
 		"p0@example.org": `{"city":"Rome","unsubscribed":true}`, "p1@example.org": `{"unsubscribed":true}`,
 		"p4@example.org": `{"unsubscribed":true}`, "p6@example.org": `{"city":"Paris","unsubscribed":false}`, "p20@example.org": `{"unsubscribed":false}`,
 	} {
-		if held := string(encode(t, a.held(t, email))); held != now {
+		if held := string(plugintest.Encode(t, a.held(t, email))); held != now {
 			t.Errorf("%s is %s, want %s", email, held, now)
 		}
 	}
@@ -236,11 +238,11 @@ func TestDuplicates(t *testing.T) {
 	if !out("1") || !out("2") {
 		t.Error("not all are out")
 	}
-	erased := target.Erase(t.Context(), []sdk.Record{recordOf(t, lead(ada, nil))})
+	erased := target.Erase(t.Context(), []sdk.Record{plugintest.Record(t, lead(ada, nil))})
 	if erased[0].Kind != sdk.KindRejected { // fields are null
 		t.Errorf("%+v", erased)
 	}
-	erased = target.Erase(t.Context(), []sdk.Record{recordOf(t, fields{"lookup_value": ada}), recordOf(t, fields{"lookup_value": bob})})
+	erased = target.Erase(t.Context(), []sdk.Record{plugintest.Record(t, fields{"lookup_value": ada}), plugintest.Record(t, fields{"lookup_value": bob})})
 	if erased[0].Kind != sdk.KindDelivered || erased[1].Kind != sdk.KindDelivered || a.Leads("email", ada) != 0 {
 		t.Errorf("%+v, and %d are left", erased, a.Leads("email", ada))
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/marketo/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 // The codes of calls, in an answer with status 200.
@@ -78,7 +80,7 @@ func TestOtherErrors(t *testing.T) {
 		{sim.Fault{Status: 429}, sdk.KindThrottled, "HTTP_429"},
 	} {
 		s := sim.New(nil) // not held to the description: it knows of nothing but 200
-		a := &account{Server: s, URL: serve(t, s)}
+		a := &account{Server: s, URL: plugintest.Serve(t, s.ServeHTTP)}
 		tc.fault.Times = -1
 		s.Inject(tc.fault)
 		want(t, a.target(t, nil), tc.kind, tc.code, lead(ada, fields{"unsubscribed": false}))
@@ -87,7 +89,7 @@ func TestOtherErrors(t *testing.T) {
 
 func TestCutOff(t *testing.T) {
 	s := sim.New(nil)
-	target := (&account{Server: s, URL: serve(t, s)}).target(t, nil)
+	target := (&account{Server: s, URL: plugintest.Serve(t, s.ServeHTTP)}).target(t, nil)
 	s.Inject(sim.Fault{Times: 1, Method: http.MethodPost, Path: "/leads.json", Cut: true})
 	record := lead(ada, fields{"unsubscribed": false})
 	want(t, target, sdk.KindRetry, "NETWORK", record)
@@ -106,7 +108,7 @@ func TestSignIn(t *testing.T) {
 	var workers sync.WaitGroup
 	for range 4 {
 		workers.Go(func() {
-			if o := target.Deliver(t.Context(), []sdk.Record{recordOf(t, grant)})[0]; o.Kind != sdk.KindUnchanged {
+			if o := target.Deliver(t.Context(), []sdk.Record{plugintest.Record(t, grant)})[0]; o.Kind != sdk.KindUnchanged {
 				t.Errorf("%+v", o)
 			}
 		})
@@ -116,7 +118,7 @@ func TestSignIn(t *testing.T) {
 		t.Errorf("signed in %d times, want once for all workers after the token ended", n)
 	}
 	wrong := sim.New(nil) // a refusal to sign in is not described
-	o := (&account{URL: serve(t, wrong)}).target(t, fields{"client_secret": "other"}).Check(t.Context())
+	o := (&account{URL: plugintest.Serve(t, wrong.ServeHTTP)}).target(t, fields{"client_secret": "other"}).Check(t.Context())
 	if o.Kind != sdk.KindUnauthorized || strings.Contains(o.Message, "other") {
 		t.Errorf("%+v", o)
 	}
@@ -156,7 +158,7 @@ func TestConfig(t *testing.T) {
 				config[name] = value
 			}
 		}
-		made, err := newTargetFrom(t, config)
+		made, err := plugintest.New(t, Plugin(), config)
 		if path == "" {
 			if err != nil {
 				t.Error(err)
@@ -182,8 +184,8 @@ func TestVerbs(t *testing.T) {
 		t.Errorf("check of a field that cannot be searched: %+v", o)
 	}
 	a.Put(fields{"email": ada, "firstName": "Ada", "doNotCall": true})
-	readings := target.Read(t.Context(), []sdk.Record{recordOf(t, lead(ada, fields{"firstName": "x"})), recordOf(t, fields{"lookup_value": bob})})
-	if got := string(encode(t, readings[0].Fields)); !readings[0].Found ||
+	readings := target.Read(t.Context(), []sdk.Record{plugintest.Record(t, lead(ada, fields{"firstName": "x"})), plugintest.Record(t, fields{"lookup_value": bob})})
+	if got := string(plugintest.Encode(t, readings[0].Fields)); !readings[0].Found ||
 		got != `{"fields":{"blackListed":false,"doNotCall":true,"firstName":"Ada","marketingSuspended":false,"unsubscribed":false},"lookup_value":"`+ada+`"}` {
 		t.Errorf("read %v %s", readings[0].Outcome, got)
 	}
@@ -191,7 +193,7 @@ func TestVerbs(t *testing.T) {
 		t.Errorf("read of nobody: %+v", readings[1])
 	}
 	a.Put(fields{"email": ada})
-	if r := target.Read(t.Context(), []sdk.Record{recordOf(t, fields{"lookup_value": ada})})[0]; r.Outcome.Code != "MULTIPLE_LEADS" {
+	if r := target.Read(t.Context(), []sdk.Record{plugintest.Record(t, fields{"lookup_value": ada})})[0]; r.Outcome.Code != "MULTIPLE_LEADS" {
 		t.Errorf("read of two: %+v", r)
 	}
 }

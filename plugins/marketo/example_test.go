@@ -5,6 +5,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/marketo/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 // What the rule of examples/marketo renders arrives, for somebody who grants and then withdraws.
@@ -19,7 +21,7 @@ func TestRecordsOfTheExample(t *testing.T) {
 		"lookup_value": ada, "lists": fields{sim.ListID: false},
 		"fields": fields{"unsubscribed": true, "unsubscribedReason": "DataGuard CPM", "doNotCall": true},
 	})
-	if got := string(encode(t, a.held(t, ada))); got != `{"doNotCall":true,"interests":"jazz;blues","unsubscribed":true,"unsubscribedReason":"DataGuard CPM"}` {
+	if got := string(plugintest.Encode(t, a.held(t, ada))); got != `{"doNotCall":true,"interests":"jazz;blues","unsubscribed":true,"unsubscribedReason":"DataGuard CPM"}` {
 		t.Errorf("held %s", got)
 	}
 	if a.OnList(sim.ListID, "email", ada) {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/marketo/sim"
 	"github.com/consentd/consentd/sdk/sdktest"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestConformance(t *testing.T) {
@@ -33,7 +35,7 @@ func TestConformance(t *testing.T) {
 		},
 		WrongConfig: fields{"munchkin_id": "x", "client_secret": "two words", "lookup_field": "e-mail", "base_url": "not a URL"},
 		ErrorBody: func(_ int, request string) string {
-			return string(encode(t, fields{"requestId": "1", "error": request, "message": request}))
+			return string(plugintest.Encode(t, fields{"requestId": "1", "error": request, "message": request}))
 		},
 	})
 }

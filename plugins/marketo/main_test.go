@@ -1,23 +1,20 @@
 package marketo
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
 	"github.com/consentd/consentd/plugins/internal/vendorspec"
 	"github.com/consentd/consentd/plugins/marketo/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -87,12 +84,7 @@ func newAccount(t *testing.T) *account {
 	case !errors.Is(err, vendorspec.ErrAbsent):
 		t.Fatal(err)
 	}
-	a.URL = serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		a.mu.Lock()
-		a.exchanges = append(a.exchanges, exchange{r.Method, strings.TrimPrefix(r.URL.Path, "/rest/v1"), string(body)})
-		a.mu.Unlock()
+	route := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var handler http.Handler = a.Server
 		for begins, part := range held {
 			if strings.HasPrefix(r.URL.Path, begins) {
@@ -100,15 +92,13 @@ func newAccount(t *testing.T) *account {
 			}
 		}
 		handler.ServeHTTP(w, r)
+	})
+	a.URL = plugintest.Serve(t, plugintest.Tap(route, func(r *http.Request, body []byte) {
+		a.mu.Lock()
+		a.exchanges = append(a.exchanges, exchange{r.Method, strings.TrimPrefix(r.URL.Path, "/rest/v1"), string(body)})
+		a.mu.Unlock()
 	}))
 	return a
-}
-
-func serve(t *testing.T, handler http.Handler) string {
-	t.Helper()
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	return server.URL
 }
 
 // TestDescription makes a run without the description visible, and fails it where it must not be.
@@ -144,7 +134,7 @@ func (a *account) config(set fields) fields {
 // target makes one for the account; set overrides the configuration.
 func (a *account) target(t *testing.T, set fields) *target {
 	t.Helper()
-	made, err := newTargetFrom(t, a.config(set))
+	made, err := plugintest.New(t, Plugin(), a.config(set))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,30 +146,11 @@ func (a *account) target(t *testing.T, set fields) *target {
 	return made.(*target)
 }
 
-func newTargetFrom(t *testing.T, config fields) (sdk.Target, error) {
-	t.Helper()
-	return Plugin().New(t.Context(), sdk.Config{Target: "crm", Fields: encode(t, config)}, hclog.NewNullLogger())
-}
-
-func encode(t *testing.T, v any) json.RawMessage {
-	t.Helper()
-	data, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
-func recordOf(t *testing.T, content fields) sdk.Record {
-	t.Helper()
-	return sdk.Record{ID: "r1", Fields: encode(t, content)}
-}
-
 func (target *target) deliverAll(t *testing.T, contents ...fields) []sdk.Outcome {
 	t.Helper()
 	var records []sdk.Record
 	for _, content := range contents {
-		records = append(records, recordOf(t, content))
+		records = append(records, plugintest.Record(t, content))
 	}
 	outcomes := target.Deliver(t.Context(), records)
 	if len(outcomes) != len(contents) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 // Deliver comes back when its context ends, whatever Salesforce does, with an outcome for all.
@@ -17,7 +19,7 @@ func TestCancel(t *testing.T) {
 	org := newOrg(t)
 	arrived := make(chan struct{}, 10)
 	release := make(chan struct{})
-	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	url := plugintest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.URL.Path, upsertPath) {
 			arrived <- struct{}{}
 			<-release
@@ -30,7 +32,7 @@ func TestCancel(t *testing.T) {
 	done := make(chan []sdk.Outcome)
 	go func() {
 		done <- target.Deliver(ctx, []sdk.Record{contact(t, "a", nil), contact(t, "A", nil),
-			recordOf(t, attrs{"object": "Lead", "external_id_field": "CPM_Id__c", "external_id": "b"})})
+			plugintest.Record(t, attrs{"object": "Lead", "external_id_field": "CPM_Id__c", "external_id": "b"})})
 	}()
 	<-arrived
 	cancel()

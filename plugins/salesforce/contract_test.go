@@ -14,6 +14,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/salesforce/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 // published is one request of the vendor's API collection.
@@ -279,7 +281,7 @@ var scriptKey = regexp.MustCompile(`jsonData\.(\w+)`)
 func TestSimulatorTokenAnswer(t *testing.T) {
 	requests := publishedRequests(t)
 	org := newOrg(t)
-	s, err := readSettings(sdk.Config{Fields: encode(t, attrs{"login_url": org.url, "client_id": sim.ClientID, "refresh_token": sim.RefreshToken})})
+	s, err := readSettings(sdk.Config{Fields: plugintest.Encode(t, attrs{"login_url": org.url, "client_id": sim.ClientID, "refresh_token": sim.RefreshToken})})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/salesforce/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 const upsertPath = "/composite/sobjects/"
@@ -81,7 +83,7 @@ func TestPartialSuccess(t *testing.T) {
 		contact(t, "flow", nil),
 		contact(t, "race", nil),
 		contact(t, "long", attrs{"FirstName": strings.Repeat("x", 41)}),
-		recordOf(t, attrs{"object": "Contact", "external_id_field": "CPM_Id__c", "external_id": "nameless"}),
+		plugintest.Record(t, attrs{"object": "Contact", "external_id_field": "CPM_Id__c", "external_id": "nameless"}),
 		contact(t, "also good", nil),
 	}
 	outcomes := target.Deliver(t.Context(), records)
@@ -115,7 +117,7 @@ func TestGroupsKeepTheRecordsOrder(t *testing.T) {
 		if i%3 == 2 {
 			field = "Other_Id__c"
 		}
-		records = append(records, recordOf(t, attrs{"object": object, "external_id_field": field,
+		records = append(records, plugintest.Record(t, attrs{"object": object, "external_id_field": field,
 			"external_id": fmt.Sprint("id", i), "fields": attrs{"LastName": "Jansen"}}))
 	}
 	outcomes := target.Deliver(t.Context(), records)
@@ -175,8 +177,8 @@ func TestConfigurationMistakesPauseTheTarget(t *testing.T) {
 		code   string
 	}{
 		"unknown field":             {contact(t, "5f0c", attrs{"HasOptedOutOfMail": true}), "INVALID_FIELD"},
-		"unknown object":            {recordOf(t, attrs{"object": "Contract2", "external_id_field": "CPM_Id__c", "external_id": "5f0c"}), "NOT_FOUND"},
-		"unknown external id field": {recordOf(t, attrs{"object": "Contact", "external_id_field": "CPM_Id", "external_id": "5f0c"}), "NOT_FOUND"},
+		"unknown object":            {plugintest.Record(t, attrs{"object": "Contract2", "external_id_field": "CPM_Id__c", "external_id": "5f0c"}), "NOT_FOUND"},
+		"unknown external id field": {plugintest.Record(t, attrs{"object": "Contact", "external_id_field": "CPM_Id", "external_id": "5f0c"}), "NOT_FOUND"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			expect(t, target.Deliver(t.Context(), []sdk.Record{test.record})[0], sdk.KindUnauthorized, test.code)
@@ -271,7 +273,7 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 		`[null, "text"]`: "UNREADABLE_ANSWER",
 	} {
 		org := newOrg(t)
-		url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		url := plugintest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 			if strings.Contains(r.URL.Path, upsertPath) {
 				_, _ = io.Copy(io.Discard, r.Body)
 				_, _ = w.Write([]byte(answer))
@@ -293,7 +295,7 @@ func TestRecordsThatCannotBeSent(t *testing.T) {
 		for name, v := range change {
 			fields[name] = v
 		}
-		return recordOf(t, fields)
+		return plugintest.Record(t, fields)
 	}
 	for _, test := range []struct {
 		record sdk.Record
@@ -324,12 +326,12 @@ func TestLookupByExternalID(t *testing.T) {
 	org := newOrg(t)
 	target := mustTarget(t, clientCredentials(org.url))
 	consent := func(id, party string) sdk.Record {
-		return recordOf(t, attrs{"object": "ContactPointTypeConsent", "external_id_field": "CPM_Id__c", "external_id": id,
+		return plugintest.Record(t, attrs{"object": "ContactPointTypeConsent", "external_id_field": "CPM_Id__c", "external_id": id,
 			"fields": attrs{"Name": "newsletter", "ContactPointType": "Email", "PrivacyConsentStatus": "OptIn",
 				"CaptureDate": "2026-11-01T10:00:00Z", "CaptureSource": "DataGuard",
 				"Party": attrs{"attributes": attrs{"type": "Individual"}, "CPM_Id__c": party}}})
 	}
-	individual := recordOf(t, attrs{"object": "Individual", "external_id_field": "CPM_Id__c", "external_id": "p1", "fields": attrs{"LastName": "p1"}})
+	individual := plugintest.Record(t, attrs{"object": "Individual", "external_id_field": "CPM_Id__c", "external_id": "p1", "fields": attrs{"LastName": "p1"}})
 	outcomes := target.Deliver(t.Context(), []sdk.Record{consent("p1-email", "p1"), individual})
 	expect(t, outcomes[0], sdk.KindRetry, "INVALID_FIELD")
 	expect(t, outcomes[1], sdk.KindDelivered, "")

@@ -6,6 +6,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/salesforce/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestMeaningOfErrors(t *testing.T) {
@@ -77,7 +79,7 @@ func TestMessagesHoldNoValues(t *testing.T) {
 		contact(t, "secret-b", attrs{"Birthdate": "secret-date"}),
 		contact(t, "secret-c", attrs{"IndividualId": "secret-reference"}),
 		contact(t, "secret-d", attrs{"Individual": attrs{"CPM_Id__c": "secret-person"}}),
-		recordOf(t, attrs{"object": "secret object", "external_id_field": "CPM_Id__c", "external_id": "secret-e"}),
+		plugintest.Record(t, attrs{"object": "secret object", "external_id_field": "CPM_Id__c", "external_id": "secret-e"}),
 	}
 	for i, o := range target.Deliver(t.Context(), records) {
 		if o.Kind.Done() || o.Code == "" || o.Message == "" {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 // What the rules of examples/salesforce render arrives, whatever comes first.
@@ -15,7 +17,7 @@ func TestRecordsOfTheExample(t *testing.T) {
 	org.Put("DataUsePurpose", attrs{"Code__c": "newsletter", "Name": "Newsletter"})
 	target := mustTarget(t, clientCredentials(org.url))
 	contact := func(number string, refuses bool) sdk.Record {
-		return recordOf(t, attrs{"object": "Contact", "external_id_field": "Customer_Number__c", "external_id": number, "create": false, "fields": attrs{
+		return plugintest.Record(t, attrs{"object": "Contact", "external_id_field": "Customer_Number__c", "external_id": number, "create": false, "fields": attrs{
 			"HasOptedOutOfEmail": refuses, "DoNotCall": true, "Individual": attrs{"CPM_Id__c": "5f0c1a9e7b2d"},
 		}})
 	}
@@ -28,17 +30,17 @@ func TestRecordsOfTheExample(t *testing.T) {
 		return fields
 	}
 	channel := func(status string) sdk.Record {
-		return recordOf(t, attrs{"object": "ContactPointTypeConsent", "external_id_field": "CPM_Id__c", "external_id": "5f0c1a9e7b2d-Email", "create": true,
+		return plugintest.Record(t, attrs{"object": "ContactPointTypeConsent", "external_id_field": "CPM_Id__c", "external_id": "5f0c1a9e7b2d-Email", "create": true,
 			"fields": capture(status, attrs{"Party": attrs{"attributes": attrs{"type": "Individual"}, "CPM_Id__c": "5f0c1a9e7b2d"}, "ContactPointType": "Email"})})
 	}
 	address := func(status, number string) sdk.Record {
-		return recordOf(t, attrs{"object": "ContactPointConsent", "external_id_field": "CPM_Id__c", "external_id": number + "-newsletter",
+		return plugintest.Record(t, attrs{"object": "ContactPointConsent", "external_id_field": "CPM_Id__c", "external_id": number + "-newsletter",
 			"fields": capture(status, attrs{
 				"ContactPoint":   attrs{"attributes": attrs{"type": "ContactPointEmail"}, "Customer_Number__c": number},
 				"DataUsePurpose": attrs{"Code__c": "newsletter"},
 			})})
 	}
-	individual := recordOf(t, attrs{"object": "Individual", "external_id_field": "CPM_Id__c", "external_id": "5f0c1a9e7b2d", "create": true, "fields": attrs{
+	individual := plugintest.Record(t, attrs{"object": "Individual", "external_id_field": "CPM_Id__c", "external_id": "5f0c1a9e7b2d", "create": true, "fields": attrs{
 		"LastName": "CRM-000417", "HasOptedOutSolicit": true, "HasOptedOutProfiling": true,
 	}})
 	records := []sdk.Record{contact("CRM-000417", false), channel("OptIn"), individual, address("OptIn", "CRM-000417")}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/salesforce/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 // What becomes of a record that Salesforce does not hold.
@@ -42,7 +44,7 @@ func TestUnknownRecord(t *testing.T) {
 			if test.create != nil {
 				content["create"] = *test.create
 			}
-			r := recordOf(t, content)
+			r := plugintest.Record(t, content)
 			r.Withdrawal = test.withdrawal
 			expect(t, target.Deliver(t.Context(), []sdk.Record{r})[0], test.kind, test.code)
 			if _, held := org.Record("Contact", "CPM_Id__c", "5f0c"); held != (test.kind == sdk.KindDelivered) {
@@ -69,7 +71,7 @@ func TestUnknownConsent(t *testing.T) {
 	org := newOrg(t)
 	target := mustTarget(t, clientCredentials(org.url))
 	for status, kind := range map[string]sdk.Kind{"OptIn": sdk.KindDelivered, "OptOut": sdk.KindUnchanged, "NotSeen": sdk.KindUnchanged} {
-		o := target.Deliver(t.Context(), []sdk.Record{recordOf(t, attrs{"object": "ContactPointConsent", "external_id_field": "CPM_Id__c",
+		o := target.Deliver(t.Context(), []sdk.Record{plugintest.Record(t, attrs{"object": "ContactPointConsent", "external_id_field": "CPM_Id__c",
 			"external_id": status, "fields": attrs{"Name": status, "PrivacyConsentStatus": status, "ContactPointId": "9VlSIM000000001AAA"}})})
 		expect(t, o[0], kind, "")
 	}
@@ -109,7 +111,7 @@ func TestOptOutsInOneCall(t *testing.T) {
 // When it cannot be asked who is there, nobody is made.
 func TestAskingFails(t *testing.T) {
 	optOut := func(object, id string) sdk.Record {
-		return recordOf(t, attrs{"object": object, "external_id_field": "CPM_Id__c", "external_id": id, "fields": attrs{"LastName": "x", "DoNotCall": true}})
+		return plugintest.Record(t, attrs{"object": object, "external_id_field": "CPM_Id__c", "external_id": id, "fields": attrs{"LastName": "x", "DoNotCall": true}})
 	}
 	for name, test := range map[string]struct {
 		fault  sim.Fault

@@ -10,6 +10,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/salesforce/sim"
 	"github.com/consentd/consentd/sdk/sdktest"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestConformance(t *testing.T) {
@@ -42,7 +44,7 @@ func TestConformance(t *testing.T) {
 			if code == "" {
 				code = "UNKNOWN_EXCEPTION"
 			}
-			return string(encode(t, []attrs{{"message": request, "errorCode": code}}))
+			return string(plugintest.Encode(t, []attrs{{"message": request, "errorCode": code}}))
 		},
 	})
 }

@@ -1,12 +1,8 @@
 package salesforce
 
 import (
-	"bytes"
-	"encoding/json"
-	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +12,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/salesforce/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -45,22 +43,12 @@ func newOrg(t *testing.T) *org {
 		defer o.mu.Unlock()
 		o.lines = append(o.lines, line)
 	})
-	o.url = serve(t, func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		r.Body = io.NopCloser(bytes.NewReader(body))
+	o.url = plugintest.Serve(t, plugintest.Tap(o, func(r *http.Request, body []byte) {
 		o.mu.Lock()
 		o.seen = append(o.seen, exchange{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header.Clone(), body})
 		o.mu.Unlock()
-		o.ServeHTTP(w, r)
-	})
+	}))
 	return o
-}
-
-func serve(t *testing.T, handler http.HandlerFunc) string {
-	t.Helper()
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	return server.URL
 }
 
 // calls are the requests whose path holds part.
@@ -85,7 +73,7 @@ func clientCredentials(url string) attrs {
 
 func newTargetFrom(t *testing.T, config attrs, log hclog.Logger) (*target, error) {
 	t.Helper()
-	made, err := Plugin().New(t.Context(), sdk.Config{Target: "crm", Fields: encode(t, config)}, log)
+	made, err := Plugin().New(t.Context(), sdk.Config{Target: "crm", Fields: plugintest.Encode(t, config)}, log)
 	if err != nil {
 		return nil, err
 	}
@@ -112,21 +100,7 @@ func contact(t *testing.T, id string, fields attrs) sdk.Record {
 	t.Helper()
 	all := attrs{"LastName": "Jansen"}
 	maps.Copy(all, fields)
-	return recordOf(t, attrs{"object": "Contact", "external_id_field": "CPM_Id__c", "external_id": id, "fields": all})
-}
-
-func recordOf(t *testing.T, fields attrs) sdk.Record {
-	t.Helper()
-	return sdk.Record{ID: "r1", Fields: encode(t, fields)}
-}
-
-func encode(t *testing.T, v any) json.RawMessage {
-	t.Helper()
-	data, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
+	return plugintest.Record(t, attrs{"object": "Contact", "external_id_field": "CPM_Id__c", "external_id": id, "fields": all})
 }
 
 func expect(t *testing.T, got sdk.Outcome, kind sdk.Kind, code string) {

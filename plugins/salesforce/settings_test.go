@@ -15,6 +15,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 var testKey = sync.OnceValues(func() (*rsa.PrivateKey, string) {
@@ -88,7 +90,7 @@ func TestAudience(t *testing.T) {
 		{"https://acme.scratch.my.salesforce.com", "", "https://test.salesforce.com"},
 		{"https://acme.my.salesforce.com", "https://acme.my.site.com/portal", "https://acme.my.site.com/portal"},
 	} {
-		s, err := readSettings(sdk.Config{Fields: encode(t, attrs{
+		s, err := readSettings(sdk.Config{Fields: plugintest.Encode(t, attrs{
 			"client_id": "c", "username": "u", "private_key": key, "login_url": test.login, "audience": test.audience,
 		})})
 		if err != nil {

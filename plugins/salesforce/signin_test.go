@@ -16,6 +16,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/salesforce/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 func TestSignIn(t *testing.T) {
@@ -160,7 +162,7 @@ func TestInstanceURL(t *testing.T) {
 		"http://127.0.0.1.salesforce.example:80": "BAD_INSTANCE_URL",
 		"":                                       "BAD_INSTANCE_URL",
 	} {
-		url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		url := plugintest.Serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			_ = json.NewEncoder(w).Encode(attrs{"access_token": "t", "instance_url": instance})
 		})
 		expect(t, mustTarget(t, clientCredentials(url)).Check(t.Context()), sdk.KindUnauthorized, code)
@@ -170,10 +172,10 @@ func TestInstanceURL(t *testing.T) {
 // The instance that the last sign-in named is the one that is called.
 func TestInstanceMoves(t *testing.T) {
 	var olds, news atomic.Int32
-	old := serve(t, func(w http.ResponseWriter, _ *http.Request) { olds.Add(1); w.WriteHeader(401) })
-	fresh := serve(t, func(w http.ResponseWriter, _ *http.Request) { news.Add(1); _, _ = w.Write([]byte("{}")) })
+	old := plugintest.Serve(t, func(w http.ResponseWriter, _ *http.Request) { olds.Add(1); w.WriteHeader(401) })
+	fresh := plugintest.Serve(t, func(w http.ResponseWriter, _ *http.Request) { news.Add(1); _, _ = w.Write([]byte("{}")) })
 	var signIns atomic.Int32
-	login := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+	login := plugintest.Serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		instance := old
 		if signIns.Add(1) > 1 {
 			instance = fresh
@@ -190,7 +192,7 @@ func TestInstanceMoves(t *testing.T) {
 func TestSignInOutlivesItsFirstCaller(t *testing.T) {
 	org := newOrg(t)
 	arrived, proceed := make(chan struct{}), make(chan struct{})
-	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	url := plugintest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/token") {
 			close(arrived) // a second sign-in would panic
 			<-proceed
@@ -213,7 +215,7 @@ func TestSignInOutlivesItsFirstCaller(t *testing.T) {
 // Close does not wait for a token endpoint that hangs.
 func TestCloseEndsSignIn(t *testing.T) {
 	arrived := make(chan struct{})
-	url := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+	url := plugintest.Serve(t, func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body) // only then does the server notice that the client is gone
 		close(arrived)
 		<-r.Context().Done()

@@ -5,6 +5,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/salesforce/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 // An opt-out reaches whom Salesforce holds, whatever Salesforce says to the rest of the record.
@@ -33,7 +35,7 @@ func TestTakingAwayIsNotHeldBack(t *testing.T) {
 				org.FailRow("known", test.faults, refuse)
 			}
 			of := func(id string) sdk.Record {
-				return recordOf(t, attrs{"object": "Contact", "external_id_field": "CPM_Id__c", "external_id": id, "create": true, "fields": test.fields})
+				return plugintest.Record(t, attrs{"object": "Contact", "external_id_field": "CPM_Id__c", "external_id": id, "create": true, "fields": test.fields})
 			}
 			outcomes := target.Deliver(t.Context(), []sdk.Record{of("known"), contact(t, "neighbour", nil)})
 			expect(t, outcomes[0], test.kind, test.code)

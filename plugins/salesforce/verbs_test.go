@@ -8,6 +8,8 @@ import (
 
 	"github.com/consentd/consentd/plugins/salesforce/sim"
 	"github.com/consentd/consentd/sdk"
+
+	"github.com/consentd/consentd/plugins/internal/plugintest"
 )
 
 var (
@@ -32,7 +34,7 @@ func TestCheckChangesNothing(t *testing.T) {
 
 func identity(t *testing.T, object, field, id string) sdk.Record {
 	t.Helper()
-	return recordOf(t, attrs{"object": object, "external_id_field": field, "external_id": id})
+	return plugintest.Record(t, attrs{"object": object, "external_id_field": field, "external_id": id})
 }
 
 func TestRead(t *testing.T) {

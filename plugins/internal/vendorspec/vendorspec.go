@@ -6,6 +6,7 @@ package vendorspec
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -76,6 +77,19 @@ func read(path string) (*openapi3.T, error) {
 		}
 	}
 	return openapi2conv.ToV3(&old)
+}
+
+// Held is the handler held to the description as Hold does, or without the descriptions the handler itself.
+func Held(t testing.TB, load func() (*Spec, error), next http.Handler, exceptions ...Exception) http.Handler {
+	t.Helper()
+	spec, err := load()
+	switch {
+	case err == nil:
+		return spec.Hold(t, next, exceptions...)
+	case !errors.Is(err, ErrAbsent):
+		t.Fatal(err)
+	}
+	return next
 }
 
 // Need returns what load returned. Without the descriptions it skips the test, or fails it where CI
