@@ -82,8 +82,8 @@ func (s *Store) Tick(ctx context.Context, now time.Time, limit int, routes map[s
 			if err != nil {
 				// One that cannot be read must not hold up the others; it is not looked at again.
 				unreadable = errors.Join(unreadable, err)
-				if _, err := w.conn.ExecContext(context.Background(), `UPDATE citizen SET next = NULL WHERE id = ?`, r.id); err != nil {
-					return dbError{err}
+				if _, err := w.change(`UPDATE citizen SET next = NULL WHERE id = ?`, r.id); err != nil {
+					return err
 				}
 			}
 		}

@@ -212,17 +212,13 @@ func (s *Store) Forward(ctx context.Context, latest, now time.Time) (moved int, 
 	for target := range targets {
 		for lane := range lanes { // so that the index finds them
 			err := s.do(ctx, func(w *writer) error {
-				res, err := w.conn.ExecContext(context.Background(), `UPDATE delivery SET next_attempt = ?
+				n, err := w.change(`UPDATE delivery SET next_attempt = ?
 					WHERE target = ? AND lane = ? AND next_attempt IS NOT NULL AND next_attempt > ?`, micros(now), target, lane, micros(latest))
-				if err != nil {
-					return dbError{err}
-				}
-				n, err := res.RowsAffected()
 				if n > 0 {
 					w.changed[target] = true
 				}
-				moved += int(n)
-				return broken(err)
+				moved += n
+				return err
 			})
 			if err != nil {
 				return moved, err
@@ -230,8 +226,8 @@ func (s *Store) Forward(ctx context.Context, latest, now time.Time) (moved int, 
 		}
 	}
 	return moved, s.do(ctx, func(w *writer) error {
-		_, err := w.conn.ExecContext(context.Background(), `UPDATE erasure SET next_attempt = ? WHERE next_attempt > ?`, micros(now), micros(latest))
-		return broken(err)
+		_, err := w.change(`UPDATE erasure SET next_attempt = ? WHERE next_attempt > ?`, micros(now), micros(latest))
+		return err
 	})
 }
 

@@ -59,10 +59,10 @@ func (s *Store) endDead(ctx context.Context, f store.DeadFilter, to store.Status
 		}
 		for _, r := range found {
 			is := standing{to, r.was.withdrawal && to == store.Pending}
-			if _, err := w.conn.ExecContext(context.Background(), `UPDATE delivery SET status = ?, withdrawal = ?,
+			if _, err := w.change(`UPDATE delivery SET status = ?, withdrawal = ?,
 				next_attempt = ?, attempts = 0, crashes = 0, failing_since = 0 WHERE id = ?`,
 				is.status, is.withdrawal, next, r.id); err != nil {
-				return dbError{err}
+				return err
 			}
 			w.ledger.count(r.target, r.was, -1)
 			w.ledger.count(r.target, is, 1)

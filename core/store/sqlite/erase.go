@@ -81,8 +81,8 @@ func (s *Store) erase(w *writer, source, citizenID string, at time.Time, ask fun
 		{`INSERT INTO tombstone (subject, citizen, erased) VALUES (?, ?, ?)
 			ON CONFLICT DO UPDATE SET erased = max(erased, excluded.erased)`, []any{subject, id, micros(at)}},
 	} {
-		if _, err := w.conn.ExecContext(context.Background(), change.query, change.args...); err != nil {
-			return done, dbError{err}
+		if _, err := w.change(change.query, change.args...); err != nil {
+			return done, err
 		}
 	}
 	return done, nil
@@ -109,8 +109,8 @@ func (w *writer) forget(id int64) error {
 		w.changed[r.target] = true
 	}
 	for _, query := range []string{`DELETE FROM delivery WHERE citizen = ?`, `DELETE FROM citizen WHERE id = ?`} {
-		if _, err := w.conn.ExecContext(context.Background(), query, id); err != nil {
-			return dbError{err}
+		if _, err := w.change(query, id); err != nil {
+			return err
 		}
 	}
 	delete(w.states, id)
@@ -136,8 +136,8 @@ func (w *writer) numberOf(subject []byte) (id int64, err error) {
 	if id == 1 {
 		query = `INSERT INTO sqlite_sequence (seq, name) VALUES (?, 'citizen')`
 	}
-	if _, err := w.conn.ExecContext(context.Background(), query, id); err != nil {
-		return 0, dbError{err}
+	if _, err := w.change(query, id); err != nil {
+		return 0, err
 	}
 	return id, nil
 }
@@ -183,8 +183,8 @@ func (w *writer) forgetQuarantined(source string, names []string) (removed int, 
 			if !r.names {
 				continue
 			}
-			if _, err := w.conn.ExecContext(context.Background(), `DELETE FROM quarantine WHERE id = ?`, r.id); err != nil {
-				return removed, dbError{err}
+			if _, err := w.change(`DELETE FROM quarantine WHERE id = ?`, r.id); err != nil {
+				return removed, err
 			}
 			removed++
 		}
@@ -200,9 +200,9 @@ func (s *Store) ask(w *writer, citizen int64, subject []byte, r store.ErasureReq
 	if err != nil {
 		return fmt.Errorf("encode records: %w", err)
 	}
-	if _, err := w.conn.ExecContext(context.Background(), `INSERT INTO erasure (target, citizen, subject, rule, records, requested, next_attempt)
+	if _, err := w.change(`INSERT INTO erasure (target, citizen, subject, rule, records, requested, next_attempt)
 		VALUES (?, ?, ?, ?, ?, ?, ?)`, r.Target, citizen, subject, r.Rule, w.seal.seal(erasurePlace(subject), records), micros(at), micros(at)); err != nil {
-		return dbError{err}
+		return err
 	}
 	s.claimMu.Lock()
 	s.erasing.add(r.Target, citizen, 1)
@@ -285,12 +285,12 @@ func (s *Store) SettleErasure(ctx context.Context, st store.ErasureSettlement) e
 	e := st.Erasure
 	err := s.do(context.WithoutCancel(ctx), func(w *writer) error {
 		if st.Receipt == nil {
-			_, err := w.conn.ExecContext(context.Background(), `UPDATE erasure SET attempts = ?, next_attempt = ?, error = ? WHERE id = ?`,
+			_, err := w.change(`UPDATE erasure SET attempts = ?, next_attempt = ?, error = ? WHERE id = ?`,
 				st.Attempts, micros(st.NextAttempt), st.Error, e.ID)
-			return broken(err)
+			return err
 		}
-		if _, err := w.conn.ExecContext(context.Background(), `DELETE FROM erasure WHERE id = ?`, e.ID); err != nil {
-			return dbError{err}
+		if _, err := w.change(`DELETE FROM erasure WHERE id = ?`, e.ID); err != nil {
+			return err
 		}
 		w.changed[e.Target] = true
 		r := *st.Receipt
@@ -318,9 +318,9 @@ func (s *Store) DropErasures(ctx context.Context, targets []string) (dropped int
 			continue
 		}
 		err := s.do(ctx, func(w *writer) error {
-			_, err := w.conn.ExecContext(context.Background(), `DELETE FROM erasure WHERE target = ?`, target)
+			_, err := w.change(`DELETE FROM erasure WHERE target = ?`, target)
 			w.changed[target] = true
-			return broken(err)
+			return err
 		})
 		if err != nil {
 			return dropped, err

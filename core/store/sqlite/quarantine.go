@@ -71,13 +71,10 @@ func (s *Store) ShowQuarantine(ctx context.Context, id int64) (store.Quarantined
 // DiscardQuarantine removes one entry.
 func (s *Store) DiscardQuarantine(ctx context.Context, id int64) error {
 	return s.do(ctx, func(w *writer) error {
-		res, err := w.conn.ExecContext(context.Background(), `DELETE FROM quarantine WHERE id = ?`, id)
-		if err != nil {
-			return dbError{err}
-		}
-		if n, err := res.RowsAffected(); err == nil && n == 0 {
+		n, err := w.change(`DELETE FROM quarantine WHERE id = ?`, id)
+		if err == nil && n == 0 {
 			return store.ErrNotFound
 		}
-		return nil
+		return err
 	})
 }

@@ -114,7 +114,7 @@ func (s *Store) retarget(ctx context.Context, r store.Route, now time.Time, done
 		w.leave(target, was)
 		w.enter(r.Target, was.withdrawal)
 		done.Filled++
-		_, err := w.conn.ExecContext(context.Background(), `UPDATE delivery SET target = ?, status = 0, next_attempt = ?,
+		_, err := w.change(`UPDATE delivery SET target = ?, status = 0, next_attempt = ?,
 			given = 0, digest = NULL, delivered = 0, attempts = 0, crashes = 0, failing_since = 0, reason = '', error = '' WHERE id = ?`,
 			r.Target, micros(now), id)
 		return err
@@ -129,7 +129,7 @@ func (s *Store) remove(ctx context.Context, rule string, done *store.Rerouted) e
 		if was.withdrawal {
 			done.Withdrawals++
 		}
-		_, err := w.conn.ExecContext(context.Background(), `DELETE FROM delivery WHERE id = ?`, id)
+		_, err := w.change(`DELETE FROM delivery WHERE id = ?`, id)
 		return err
 	})
 }

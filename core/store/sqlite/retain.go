@@ -40,8 +40,8 @@ func (s *Store) PruneReceipts(ctx context.Context, before time.Time, limit int) 
 			return nil
 		}
 		last := oldest[removed-1]
-		if _, err := w.conn.ExecContext(context.Background(), `DELETE FROM receipt WHERE id <= ?`, last.receipts); err != nil {
-			return dbError{err}
+		if _, err := w.change(`DELETE FROM receipt WHERE id <= ?`, last.receipts); err != nil {
+			return err
 		}
 		return w.exec(w.stmts.putMeta, metaPruned, last.value())
 	})
@@ -50,14 +50,9 @@ func (s *Store) PruneReceipts(ctx context.Context, before time.Time, limit int) 
 
 // PruneQuarantine removes the oldest entries.
 func (s *Store) PruneQuarantine(ctx context.Context, before time.Time, limit int) (removed int, err error) {
-	err = s.do(ctx, func(w *writer) error {
-		res, err := w.conn.ExecContext(context.Background(),
+	err = s.do(ctx, func(w *writer) (err error) {
+		removed, err = w.change(
 			`DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine WHERE received < ? ORDER BY received LIMIT ?)`, micros(before), limit)
-		if err != nil {
-			return dbError{err}
-		}
-		n, err := res.RowsAffected()
-		removed = int(n)
 		return err
 	})
 	return removed, err
@@ -83,10 +78,8 @@ func (s *Store) Shrink(ctx context.Context) (more bool, err error) {
 		if !more {
 			return nil
 		}
-		if _, err := w.conn.ExecContext(context.Background(), fmt.Sprintf("PRAGMA incremental_vacuum(%d)", shrinkBy)); err != nil {
-			return dbError{err}
-		}
-		return nil
+		_, err = w.change(fmt.Sprintf("PRAGMA incremental_vacuum(%d)", shrinkBy))
+		return err
 	})
 	return more, err
 }

@@ -289,12 +289,17 @@ func (w *writer) exec(stmt *sql.Stmt, args ...any) error {
 	return nil
 }
 
-// broken marks an error of the database as one.
-func broken(err error) error {
+// change runs a statement that is too rare to be kept prepared, and says how many rows it changed.
+func (w *writer) change(query string, args ...any) (rows int, err error) {
+	res, err := w.conn.ExecContext(context.Background(), query, args...)
 	if err != nil {
-		return dbError{err}
+		return 0, dbError{err}
 	}
-	return nil
+	n, err := res.RowsAffected()
+	if err != nil {
+		return 0, dbError{err}
+	}
+	return int(n), nil
 }
 
 // gather reads a query's rows whole, after which the writer's one connection is free for statements again.
