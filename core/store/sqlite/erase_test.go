@@ -108,3 +108,40 @@ func TestErasedLeavesNoBytes(t *testing.T) {
 		t.Error("somebody else was erased too")
 	}
 }
+
+// TestErasureHoldsNobodyUp erases somebody while the store is being read: updates are committed meanwhile, and the
+// erasure ends when the reader does.
+func TestErasureHoldsNobodyUp(t *testing.T) {
+	s := open1(t, filepath.Join(t.TempDir(), "consentd.db"))
+	defer s.Close()
+	fillStore(t, s, 3)
+	reader, err := s.db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if _, err := reader.ExecContext(t.Context(), "BEGIN; SELECT count(*) FROM citizen"); err != nil {
+		t.Fatal(err)
+	}
+	erased := make(chan error, 1)
+	go func() {
+		_, err := s.Erase(t.Context(), "dataguard", "nobody", time.Now(), func(consent.State) ([]store.ErasureRequest, error) { return nil, nil })
+		erased <- err
+	}()
+	for minute := range 50 {
+		if verdict, err := s.Accept(t.Context(), message("late", "GRANTED", 100+minute), nil); err != nil || verdict != consent.Accepted {
+			t.Fatalf("%v, %v", verdict, err)
+		}
+	}
+	select {
+	case err := <-erased:
+		t.Fatalf("the erasure ended while the log was being read: %v", err)
+	default:
+	}
+	if _, err := reader.ExecContext(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-erased; err != nil {
+		t.Error(err)
+	}
+}

@@ -43,6 +43,7 @@ type Store struct {
 	stmts readStmts // prepared on db
 
 	requests chan *request
+	asides   chan func(*writer)
 	stopping chan struct{}
 	stopped  chan struct{}
 	poison   poison
@@ -116,6 +117,7 @@ func open(ctx context.Context, path string, keys [][]byte) (_ *Store, err error)
 	s := &Store{
 		db: db, path: path, lock: lock, seal: seal,
 		requests: make(chan *request, maxGroup),
+		asides:   make(chan func(*writer)),
 		stopping: make(chan struct{}),
 		stopped:  make(chan struct{}),
 		poison:   poison{failed: make(chan struct{})},
@@ -162,10 +164,13 @@ func openFile(ctx context.Context, path string) (*sql.DB, error) {
 	return db, nil
 }
 
+// busyTimeout is how long, in milliseconds, a connection waits for another process that has the file locked.
+const busyTimeout = 10000
+
 func dsn(path string) string {
 	q := url.Values{}
 	for _, p := range []string{
-		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+		fmt.Sprintf("busy_timeout(%d)", busyTimeout), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 		"journal_size_limit(67108864)", "wal_autocheckpoint(0)", "cache_size(-8192)",
 		"secure_delete(1)", // what is removed is overwritten; see Erase
 	} {

@@ -112,6 +112,21 @@ func (s *Store) do(ctx context.Context, run func(*writer) error) error {
 	}
 }
 
+// between has the writer run something between two commits, and waits for it.
+func (s *Store) between(ctx context.Context, run func(*writer) error) error {
+	done := make(chan error, 1)
+	select {
+	case s.asides <- func(w *writer) { done <- run(w) }:
+		return <-done
+	case <-s.stopped:
+		return fmt.Errorf("%w: it is closed", store.ErrUnavailable)
+	case <-s.poison.failed:
+		return s.poison.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // write serves requests in groups until Close.
 func (s *Store) write(w *writer) {
 	defer close(s.stopped)
@@ -123,6 +138,9 @@ func (s *Store) write(w *writer) {
 		select {
 		case r := <-s.requests:
 			group = append(group, r)
+		case run := <-s.asides:
+			run(w)
+			continue
 		case <-s.stopping:
 			select {
 			case r := <-s.requests:
