@@ -17,10 +17,12 @@ import (
 // that making them costs the machine next to nothing.
 type updates struct {
 	citizens, n int
-	message     []byte
-	citizen     []int // where the citizen's number stands
-	state       []int
-	sent        []int
+	// load is which load these are of: whatever it sends is newer than what the one before sent.
+	load    int
+	message []byte
+	citizen []int // where the citizen's number stands
+	state   []int
+	sent    []int
 }
 
 const (
@@ -29,7 +31,7 @@ const (
 	sentMark    = "2026-03-02T09:14:05.120000Z"
 )
 
-func newUpdates(citizens int) *updates {
+func newUpdates(citizens, load int) *updates {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `{"applicationId":"acme-eu-01","citizenId":"c-%s","externalRef":"person-%[1]s@example.org","permissions":[`, citizenMark)
 	for i := range 5 {
@@ -45,7 +47,7 @@ func newUpdates(citizens int) *updates {
 	}
 	fmt.Fprintf(&b, `],"preferences":[{"preference":"interests","choices":[{"reference":"jazz","label":"Jazz"},{"reference":"blues","label":"Blues"}],`+
 		`"label":"What interests you?","submissionId":"s-551","updatedAt":"%s"}],"sentAt":"%[1]s"}`, sentMark)
-	u := &updates{citizens: citizens, message: b.Bytes()}
+	u := &updates{citizens: citizens, load: load, message: b.Bytes()}
 	u.citizen, u.state, u.sent = marks(u.message, citizenMark), marks(u.message, stateMark), marks(u.message, sentMark)
 	return u
 }
@@ -65,8 +67,8 @@ func marks(message []byte, mark string) []int {
 // next is valid until the next call. Citizens come in turns, every update newer than the one before.
 func (u *updates) next() []byte {
 	citizen := fmt.Appendf(nil, "%010d", u.n%u.citizens)
-	state := []string{"GRANTED", "CLAIMED"}[u.n/u.citizens%2]
-	sent := time.Date(2026, 3, 2, 9, 14, 5, 0, time.UTC).Add(time.Duration(u.n)*time.Microsecond).AppendFormat(nil, "2006-01-02T15:04:05.000000Z")
+	state := []string{"GRANTED", "CLAIMED"}[(u.n/u.citizens+u.load)%2]
+	sent := time.Date(2026, 3, 2, 9, 14, 5, 0, time.UTC).Add(time.Duration(u.load)*time.Hour+time.Duration(u.n)*time.Microsecond).AppendFormat(nil, "2006-01-02T15:04:05.000000Z")
 	for _, i := range u.citizen {
 		copy(u.message[i:], citizen)
 	}
@@ -80,16 +82,42 @@ func (u *updates) next() []byte {
 	return u.message
 }
 
-// load posts updates over so many connections for the time given and answers how many were acknowledged and
-// how long each took. It speaks HTTP by hand: net/http's client costs as much as the server it measures.
-func (o options) load(address string) (acked int, took []time.Duration, err error) {
+// load posts updates over so many connections for the time given and answers how long each took, sorted. It speaks
+// HTTP by hand: net/http's client costs as much as the server it measures.
+func (o options) load(address string) ([]time.Duration, error) {
+	end := time.Now().Add(o.time)
+	return o.send(address, func(int) (time.Time, bool) { now := time.Now(); return now, now.Before(end) })
+}
+
+// loadAt posts so many updates a second for the time given. What it answers counts from when an update was to be sent,
+// so that one that is held up counts for those behind it.
+func (o options) loadAt(address string, rate int) ([]time.Duration, error) {
+	began, each := time.Now(), time.Duration(o.senders)*time.Second/time.Duration(rate)
+	return o.send(address, func(i int) (time.Time, bool) {
+		due := began.Add(time.Duration(i) * each)
+		time.Sleep(time.Until(due))
+		return due, due.Before(began.Add(o.time))
+	})
+}
+
+// fill posts one update of every citizen.
+func (o options) fill(address string) error {
+	_, err := o.send(address, func(i int) (time.Time, bool) { return time.Now(), i < max(1, o.citizens/o.senders) })
+	return err
+}
+
+// send posts updates over all connections, each as long as next says when its i-th update is due.
+func (o options) send(address string, next func(i int) (due time.Time, more bool)) (took []time.Duration, err error) {
+	load := int(o.loads.Add(1))
 	var stop atomic.Bool
-	time.AfterFunc(o.time, func() { stop.Store(true) })
 	var senders sync.WaitGroup
 	var mu sync.Mutex
 	for s := range o.senders {
 		senders.Go(func() {
-			mine, e := o.send(address, s, &stop)
+			mine, e := o.sendOver(address, load, s, func(i int) (time.Time, bool) {
+				due, more := next(i)
+				return due, more && !stop.Load()
+			})
 			mu.Lock()
 			defer mu.Unlock()
 			took = append(took, mine...)
@@ -101,29 +129,35 @@ func (o options) load(address string) (acked int, took []time.Duration, err erro
 	}
 	senders.Wait()
 	slices.Sort(took)
-	return len(took), took, err
+	if err == nil && len(took) == 0 {
+		err = errors.New("nothing was acknowledged")
+	}
+	return took, err
 }
 
-// send is one connection. Each has citizens of its own, so that their updates stay in order.
-func (o options) send(address string, sender int, stop *atomic.Bool) ([]time.Duration, error) {
+// sendOver is one connection. Each has citizens of its own, so that their updates stay in order.
+func (o options) sendOver(address string, load, sender int, next func(i int) (due time.Time, more bool)) ([]time.Duration, error) {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
 	answers := bufio.NewReader(conn)
-	u := newUpdates(max(1, o.citizens/o.senders))
+	u := newUpdates(max(1, o.citizens/o.senders), load)
 	head := fmt.Appendf(nil, "POST /webhooks/dataguard HTTP/1.1\r\nHost: %s\r\nX-API-Key: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n",
 		address, len(u.message))
 	var took []time.Duration
 	var request []byte
-	for !stop.Load() {
+	for i := 0; ; i++ {
+		due, more := next(i)
+		if !more {
+			return took, nil
+		}
 		message := u.next()
-		for _, i := range u.citizen {
-			copy(message[i:], fmt.Appendf(nil, "%03d", sender))
+		for _, at := range u.citizen {
+			copy(message[at:], fmt.Appendf(nil, "%03d", sender))
 		}
 		request = append(append(request[:0], head...), message...)
-		start := time.Now()
 		if _, err := conn.Write(request); err != nil {
 			return took, err
 		}
@@ -134,9 +168,8 @@ func (o options) send(address string, sender int, stop *atomic.Bool) ([]time.Dur
 		if status != 200 {
 			return took, fmt.Errorf("answer %d", status)
 		}
-		took = append(took, time.Since(start))
+		took = append(took, time.Since(due))
 	}
-	return took, nil
 }
 
 // readAnswer reads one answer with a Content-Length.

@@ -1,8 +1,9 @@
-// Command bench says what the daemon costs on this machine: durable acks beside the same handler without a
-// store, acks and deliveries at once into a loopback HTTP target, and memory. Everything runs here and now in
-// one go, because only ratios of one run mean anything on a shared machine:
+// Command bench says what the daemon costs on this machine. Everything runs here and now in one go, because only
+// ratios of one run mean anything on a shared machine:
 //
-//	go run ./core/bench
+//	go run ./core/bench                  # every measurement, some minutes
+//	go run ./core/bench -only way        # those whose name matches
+//	go run ./core/bench -only growth -grow 10000,100000,1000000
 //
 // It builds consentd, speaks to 127.0.0.1 alone, and stops by itself.
 package main
@@ -14,66 +15,108 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 )
 
 func main() {
-	var o options
-	bare := flag.String("bare", "", "serve the handler without a store at this address (for the bench itself)")
+	o := options{loads: new(atomic.Int64), targets: []int{1, 4, 16}, grow: []int{10_000, 100_000}}
+	serve := flag.String("serve", "", "serve bare, append or prototype at -at (for the bench itself)")
+	at := flag.String("at", "", "where -serve listens, and with prototype a comma and where that posts to")
+	only := flag.String("only", "", "measure only what matches this regular expression")
 	flag.DurationVar(&o.time, "time", 10*time.Second, "length of each measurement")
 	flag.IntVar(&o.senders, "senders", 64, "connections that send at once")
 	flag.IntVar(&o.citizens, "citizens", 20_000, "how many citizens the updates are of")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often each measurement is repeated, in turns")
+	flag.IntVar(&o.pending, "pending", 50_000, "citizens whose deliveries to two dead targets are pending in the measurement `down`")
+	flag.IntVar(&o.rate, "rate", 2000, "updates a second in the measurement `down`")
+	flag.Var((*numbers)(&o.targets), "targets", "how many targets the measurement `fanout` delivers to")
+	flag.Var((*numbers)(&o.grow), "grow", "how many citizens the measurement `growth` has known, one after the other")
 	flag.Parse()
-	run := o.run
-	if *bare != "" {
-		run = func(context.Context) error { return serveBare(*bare) }
+	if *serve != "" {
+		exit(serveReference(*serve, *at))
 	}
-	if err := run(context.Background()); err != nil {
+	which, err := regexp.Compile(*only)
+	if err != nil {
+		exit(fmt.Errorf("-only: %w", err))
+	}
+	exit(o.run(context.Background(), which))
+}
+
+func exit(err error) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+	os.Exit(0)
+}
+
+// numbers is a flag: 1,4,16.
+type numbers []int
+
+func (n *numbers) String() string { return strings.Trim(fmt.Sprint([]int(*n)), "[]") }
+
+func (n *numbers) Set(s string) error {
+	*n = nil
+	for part := range strings.SplitSeq(s, ",") {
+		i, err := strconv.Atoi(part)
+		if err != nil || i < 1 {
+			return fmt.Errorf("%q is no number above zero", part)
+		}
+		*n = append(*n, i)
+	}
+	return nil
 }
 
 type options struct {
 	time              time.Duration
 	senders, citizens int
 	rounds            int
+	pending, rate     int
+	targets, grow     []int
+	binary, dir       string
+	loads             *atomic.Int64 // so far
 }
 
-func (o options) run(ctx context.Context) error {
+// measurements are what can be measured, in this order.
+var measurements = []struct {
+	name string
+	run  func(options, context.Context, int) error
+}{
+	{"way", options.way},
+	{"fanout", options.fanout},
+	{"down", options.down},
+	{"growth", options.growth},
+}
+
+func (o options) run(ctx context.Context, which *regexp.Regexp) error {
 	dir, err := os.MkdirTemp("", "consentd-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "consentd")
-	build := exec.Command("go", "build", "-o", binary, "github.com/consentd/consentd/core/cmd/consentd")
+	o.dir, o.binary = dir, filepath.Join(dir, "consentd")
+	build := exec.Command("go", "build", "-o", o.binary, "github.com/consentd/consentd/core/cmd/consentd")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("build consentd: %w", err)
 	}
-	fmt.Printf("%d senders, %d citizens, %d byte updates, %v each\n\n", o.senders, o.citizens, len(newUpdates(1).next()), o.time)
-	fmt.Printf("%-5s  %-26s  %10s  %12s  %9s  %9s  %12s  %9s  %9s\n",
-		"round", "what", "acks/s", "deliveries/s", "ack p50", "ack p99", "CPU s/1000", "daemon", "plugin")
-	for round := range o.rounds {
-		bare, err := o.measureBare(ctx)
-		if err != nil {
-			return fmt.Errorf("measure the bare handler: %w", err)
+	fmt.Printf("%d senders, %d citizens, %d byte updates, %v each\n\n", o.senders, o.citizens, len(newUpdates(1, 0).next()), o.time)
+	fmt.Printf("%-5s  %-34s  %10s  %12s  %9s  %9s  %12s  %9s  %9s\n",
+		"round", "what", "acks/s", "deliveries/s", "ack p50", "ack p99", "CPU s/1000", "daemon", "plugins")
+	for round := 1; round <= o.rounds; round++ {
+		for _, m := range measurements {
+			if !which.MatchString(m.name) {
+				continue
+			}
+			if err := m.run(o, ctx, round); err != nil {
+				return fmt.Errorf("measure %s: %w", m.name, err)
+			}
+			fmt.Println()
 		}
-		print(round, "handler without a store", bare)
-		durable, err := o.measure(ctx, binary, filepath.Join(dir, fmt.Sprint("durable", round)), false)
-		if err != nil {
-			return fmt.Errorf("measure acks: %w", err)
-		}
-		print(round, "durable acks", durable)
-		whole, err := o.measure(ctx, binary, filepath.Join(dir, fmt.Sprint("whole", round)), true)
-		if err != nil {
-			return fmt.Errorf("measure the whole way: %w", err)
-		}
-		print(round, "acks and deliveries", whole)
-		fmt.Printf("%5d  ratios: durable/bare %.2f, whole/durable %.2f, deliveries/acks %.2f\n\n", round+1,
-			durable.acks/bare.acks, whole.acks/durable.acks, whole.deliveries/whole.acks)
 	}
 	return nil
 }
@@ -82,11 +125,11 @@ func (o options) run(ctx context.Context) error {
 type result struct {
 	acks, deliveries float64
 	p50, p99         time.Duration
-	cpu              time.Duration // of daemon and plugin, for a thousand updates
-	daemon, plugin   int64         // resident at the end
+	cpu              time.Duration // of daemon and plugins, for a thousand updates
+	daemon, plugins  int64         // resident at the end
 }
 
 func print(round int, what string, r result) {
-	fmt.Printf("%5d  %-26s  %10.0f  %12.0f  %9v  %9v  %12.3f  %6d MB  %6d MB\n", round+1, what, r.acks, r.deliveries,
-		r.p50.Round(100*time.Microsecond), r.p99.Round(100*time.Microsecond), r.cpu.Seconds(), r.daemon>>20, r.plugin>>20)
+	fmt.Printf("%5d  %-34s  %10.0f  %12.0f  %9v  %9v  %12.3f  %6d MB  %6d MB\n", round, what, r.acks, r.deliveries,
+		r.p50.Round(100*time.Microsecond), r.p99.Round(100*time.Microsecond), r.cpu.Seconds(), r.daemon>>20, r.plugins>>20)
 }

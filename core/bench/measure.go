@@ -15,81 +15,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/consentd/consentd/core/admin"
-	"github.com/consentd/consentd/core/config"
-	"github.com/consentd/consentd/core/consent"
-	"github.com/consentd/consentd/core/store"
-	"github.com/consentd/consentd/core/webhook"
 )
-
-// nowhere is a store that keeps nothing.
-type nowhere struct{}
-
-func (nowhere) Accept(context.Context, consent.Update) (consent.Verdict, error) {
-	return consent.Accepted, nil
-}
-func (nowhere) Quarantine(context.Context, store.Quarantined) error { return nil }
-
-// serveBare serves the daemon's own handler over no store.
-func serveBare(address string) error {
-	listener := config.Listener{Address: address, MaxBodySize: 1 << 20}
-	log := hclog.NewNullLogger()
-	h, err := webhook.New(webhook.Options{
-		Listener: listener, Store: nowhere{}, Log: log, Metrics: webhook.NewMetrics(prometheus.NewRegistry()),
-		Sources: []config.Source{{
-			Name: "dataguard", Path: "/webhooks/dataguard", UpdateType: consent.EffectivePermission,
-			Auth: config.Auth{Mode: config.AuthAPIKey, Header: "X-API-Key", Keys: []string{"bench"}},
-		}},
-	})
-	if err != nil {
-		return err
-	}
-	err = webhook.NewServer(listener, h, log).ListenAndServe()
-	if err == http.ErrServerClosed {
-		return nil
-	}
-	return err
-}
-
-func (o options) measureBare(ctx context.Context) (result, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return result{}, err
-	}
-	address, err := freeAddress()
-	if err != nil {
-		return result{}, err
-	}
-	cmd := exec.CommandContext(ctx, exe, "-bare", address)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		return result{}, err
-	}
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}()
-	if err := reachable(address); err != nil {
-		return result{}, err
-	}
-	before := cpu(cmd.Process.Pid)
-	acked, took, err := o.load(address)
-	if err != nil {
-		return result{}, err
-	}
-	return o.result(acked, 0, took, cpu(cmd.Process.Pid)-before, resident(cmd.Process.Pid), 0), nil
-}
-
-func (o options) result(acked int, delivered int64, took []time.Duration, used time.Duration, daemon, plugin int64) result {
-	return result{
-		acks: float64(acked) / o.time.Seconds(), deliveries: float64(delivered) / o.time.Seconds(),
-		p50: took[len(took)/2], p99: took[len(took)*99/100], cpu: used * 1000 / time.Duration(acked),
-		daemon: daemon, plugin: plugin,
-	}
-}
 
 const benchConfig = `
 log {
@@ -112,9 +39,6 @@ source "dataguard" {
     keys   = ["bench"]
   }
 }
-`
-
-const benchRule = `
 option "newsletter_email" {
   id            = "opt1"
   type          = "option"
@@ -122,14 +46,18 @@ option "newsletter_email" {
 }
 preference "interests" {
 }
-target "webhook" "sink" {
+`
+
+// webhookTarget posts every record to the sink, one call each; fileTarget appends them to a file in batches.
+const webhookTarget = `
+target "webhook" %[1]q {
   config {
-    url = %q
+    url = %[2]q
   }
 }
-rule "sink" {
+rule %[1]q {
   source = source.dataguard
-  target = target.sink
+  target = target.%[1]s
   when   = permission.newsletter_email.known
   record {
     key = citizen.id
@@ -143,60 +71,166 @@ rule "sink" {
 }
 `
 
-// measure runs consentd, with a target or with none.
-func (o options) measure(ctx context.Context, binary, dir string, deliver bool) (result, error) {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return result{}, err
+const fileTarget = `
+target "file" %[1]q {
+  config {
+    path = %[2]q
+  }
+}
+rule %[1]q {
+  source = source.dataguard
+  target = target.%[1]s
+  when   = permission.newsletter_email.known
+  record {
+    key = citizen.id
+    fields = {
+      email      = citizen.external_ref
+      newsletter = permission.newsletter_email.allowed
+      state      = permission.newsletter_email.state
+      interests  = { for c in preference.interests.choices : c => true }
+    }
+  }
+}
+`
+
+// daemon is a consentd at work.
+type daemon struct {
+	binary, dir, file string
+	listener, admin   string
+	cmd               *exec.Cmd
+}
+
+// newDaemon writes a configuration with these targets. The daemon does not run yet.
+func (o options) newDaemon(name string, targets ...string) (*daemon, error) {
+	d := &daemon{binary: o.binary, dir: filepath.Join(o.dir, name)}
+	if err := os.Mkdir(d.dir, 0o700); err != nil {
+		return nil, err
 	}
-	listener, err := freeAddress()
-	if err != nil {
-		return result{}, err
+	var err error
+	if d.listener, err = freeAddress(); err != nil {
+		return nil, err
 	}
-	adminAddress, err := freeAddress()
-	if err != nil {
-		return result{}, err
+	if d.admin, err = freeAddress(); err != nil {
+		return nil, err
 	}
-	s, err := newSink()
-	if err != nil {
-		return result{}, err
-	}
-	defer s.listener.Close()
-	text := fmt.Sprintf(benchConfig, listener, adminAddress, filepath.Join(dir, "consentd.db"))
-	if deliver {
-		text += fmt.Sprintf(benchRule, "http://"+s.listener.Addr().String())
-	}
-	file := filepath.Join(dir, "consentd.hcl")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		return result{}, err
-	}
-	cmd := exec.CommandContext(ctx, binary, "run", "--config", file)
+	text := fmt.Sprintf(benchConfig, d.listener, d.admin, filepath.Join(d.dir, "consentd.db")) + strings.Join(targets, "")
+	d.file = filepath.Join(d.dir, "consentd.hcl")
+	return d, os.WriteFile(d.file, []byte(text), 0o600)
+}
+
+// start runs it and says how long it took until updates were taken in.
+func (d *daemon) start(ctx context.Context) (time.Duration, error) {
+	began := time.Now()
+	d.cmd = exec.CommandContext(ctx, d.binary, "run", "--config", d.file)
 	var said bytes.Buffer // with no rule it warns that it does nothing, which is what is measured
-	cmd.Stdout, cmd.Stderr = &said, &said
+	d.cmd.Stdout, d.cmd.Stderr = &said, &said
+	if err := d.cmd.Start(); err != nil {
+		return 0, err
+	}
+	if err := serving(d.admin); err != nil {
+		d.stop()
+		return 0, fmt.Errorf("%w\n%s", err, said.String())
+	}
+	return time.Since(began), nil
+}
+
+func (d *daemon) kill() {
+	_ = d.cmd.Process.Kill()
+	_ = d.cmd.Wait()
+}
+
+// stop ends it and removes what it kept.
+func (d *daemon) stop() {
+	_ = d.cmd.Process.Signal(syscall.SIGTERM)
+	_ = d.cmd.Wait()
+	_ = os.RemoveAll(d.dir)
+}
+
+// delivered is how many updates are delivered so far, over all targets.
+func (d *daemon) delivered(ctx context.Context) (n int64, err error) {
+	status, err := admin.NewClient(d.admin, "").Status(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, t := range status.Targets {
+		n += t.Delivered
+	}
+	return n, nil
+}
+
+// plugins are the processes of the daemon's targets.
+func (d *daemon) plugins(ctx context.Context) (pids []int, err error) {
+	status, err := admin.NewClient(d.admin, "").Status(ctx)
+	for _, t := range status.Targets {
+		pids = append(pids, t.Plugin.PID)
+	}
+	return pids, err
+}
+
+// under says what the daemon does under a load.
+func (o options) under(ctx context.Context, d *daemon, load func() ([]time.Duration, error)) (result, error) {
+	pids, err := d.plugins(ctx)
+	if err != nil {
+		return result{}, err
+	}
+	before, err := d.delivered(ctx)
+	if err != nil {
+		return result{}, err
+	}
+	pids = append(pids, d.cmd.Process.Pid)
+	used, began := cpu(pids...), time.Now()
+	took, err := load()
+	if err != nil {
+		return result{}, err
+	}
+	lasted := time.Since(began)
+	after, err := d.delivered(ctx)
+	if err != nil {
+		return result{}, err
+	}
+	r := resultOf(took, lasted, cpu(pids...)-used)
+	r.deliveries = float64(after-before) / lasted.Seconds()
+	r.daemon, r.plugins = resident(d.cmd.Process.Pid), resident(pids[:len(pids)-1]...)
+	return r, nil
+}
+
+func resultOf(took []time.Duration, lasted, used time.Duration) result {
+	return result{
+		acks: float64(len(took)) / lasted.Seconds(), p50: took[len(took)/2], p99: took[len(took)*99/100],
+		cpu: used * 1000 / time.Duration(len(took)),
+	}
+}
+
+// reference measures what the daemon is compared with.
+func (o options) reference(ctx context.Context, kind, sink string) (result, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return result{}, err
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return result{}, err
+	}
+	cmd := exec.CommandContext(ctx, exe, "-serve", kind, "-at", address+","+sink)
+	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		return result{}, err
 	}
 	defer func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}()
-	if err := serving(adminAddress); err != nil {
+	if err := reachable(address); err != nil {
 		return result{}, err
 	}
-	plugin := 0
-	if deliver {
-		status, err := admin.NewClient(adminAddress, "").Status(ctx)
-		if err != nil {
-			return result{}, err
-		}
-		plugin = status.Targets[0].Plugin.PID
-	}
-	before := cpu(cmd.Process.Pid) + cpu(plugin)
-	acked, took, err := o.load(listener)
-	delivered := s.taken.Load()
+	used, began := cpu(cmd.Process.Pid), time.Now()
+	took, err := o.load(address)
 	if err != nil {
 		return result{}, err
 	}
-	return o.result(acked, delivered, took, cpu(cmd.Process.Pid)+cpu(plugin)-before, resident(cmd.Process.Pid), resident(plugin)), nil
+	r := resultOf(took, time.Since(began), cpu(cmd.Process.Pid)-used)
+	r.daemon = resident(cmd.Process.Pid)
+	return r, nil
 }
 
 func freeAddress() (string, error) {
@@ -239,8 +273,15 @@ func serving(admin string) error {
 	return errors.New("consentd does not get ready")
 }
 
-// cpu is what a process has used, of /proc/PID/stat (proc_pid_stat(5)); zero where there is none.
-func cpu(pid int) time.Duration {
+// cpu is what processes have used, of /proc/PID/stat (proc_pid_stat(5)).
+func cpu(pids ...int) (used time.Duration) {
+	for _, pid := range pids {
+		used += cpuOf(pid)
+	}
+	return used
+}
+
+func cpuOf(pid int) time.Duration {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
@@ -256,8 +297,15 @@ func cpu(pid int) time.Duration {
 	return time.Duration(user+system) * time.Second / ticks
 }
 
-// resident is the memory of a process in RAM, in bytes.
-func resident(pid int) int64 {
+// resident is the memory of processes in RAM, in bytes.
+func resident(pids ...int) (bytes int64) {
+	for _, pid := range pids {
+		bytes += residentOf(pid)
+	}
+	return bytes
+}
+
+func residentOf(pid int) int64 {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
 		return 0
