@@ -188,6 +188,7 @@ func (g *Group) send(ctx context.Context, records []sdk.Record, owner []*renderi
 	if rejectedWhole(outcomes) {
 		g.suspect(owner)
 	}
+	g.judge(owner, outcomes)
 	if state := pausing(worst.Kind); state != "" {
 		g.pause(state, worst.RetryAfter, text(worst))
 		return false

@@ -70,6 +70,7 @@ type Group struct {
 	inFlight int
 	asking   int // claims that wait for what their rules look up
 	gate     gate
+	circuits [2]circuit // by lane
 	// suspects are deliveries that were rejected together with all others in their call, and with how many
 	// records at most the next may go.
 	suspects map[int64]int
@@ -129,8 +130,15 @@ type Status struct {
 func (g *Group) Status() Status {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return Status{
+	s := Status{
 		State: g.gate.state, InFlight: g.inFlight,
 		Until: g.gate.until, LastError: g.gate.lastError, LastErrorAt: g.gate.lastErrorAt,
 	}
+	for i := range g.circuits {
+		if c := &g.circuits[i]; c.failing() && g.gate.state == Running {
+			s.State, s.Until = FailingState, c.until
+			break
+		}
+	}
+	return s
 }

@@ -84,15 +84,19 @@ func (g *Group) feedOnce() (wait time.Duration) {
 	return 0
 }
 
-// claim claims what the rate lets go now. If that is nothing, wait is how long until it lets more go.
+// claim claims what the circuits and the rate let go now. If that is nothing, wait is how long until they let more go.
 func (g *Group) claim(now time.Time, lanes store.Lanes, limit int) (claims []store.Claimed, wait time.Duration, err error) {
-	turns, wait := g.pace.turns(now, lanes, limit)
-	for _, t := range turns {
-		if claims, err = g.store.Claim(g.stop, g.target.Name, now, t.limit, t.lanes); err != nil || len(claims) > 0 {
-			break
+	through, wait := g.passing(now, lanes, limit)
+	for _, t := range through {
+		turns, until := g.pace.turns(now, t.lanes, t.limit)
+		wait = min(wait, until)
+		for _, t := range turns {
+			if claims, err = g.store.Claim(g.stop, g.target.Name, now, t.limit, t.lanes); err != nil || len(claims) > 0 {
+				return claims, wait, err
+			}
 		}
 	}
-	return claims, wait, err
+	return nil, wait, nil
 }
 
 // room is how many calls may be started now. A paused target lets one through, alone, once its pause is
@@ -144,12 +148,14 @@ func (g *Group) start(claims []store.Claimed, size int) {
 	g.mu.Lock()
 	g.inFlight++
 	g.mu.Unlock()
+	g.probes(claims, true)
 	render := sync.OnceValue(func() *batch { return g.render(claims) })
 	if g.pace != nil {
 		render()
 	}
 	g.workers.Go(func() {
 		defer g.end()
+		defer g.probes(claims, false)
 		g.deliver(g.calls, render(), size)
 	})
 }

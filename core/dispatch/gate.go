@@ -20,6 +20,8 @@ const (
 	UnauthorizedState State = "unauthorized"
 	// DownState: the plugin broke or does not run. It is relaunched with back-off, and tried as soon as it runs.
 	DownState State = "down"
+	// FailingState: call after call fails for a while, whomever it is about; see circuit.
+	FailingState State = "failing"
 	// StoreState: what became of attempts cannot be committed.
 	StoreState State = "store"
 )

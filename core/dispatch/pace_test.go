@@ -53,7 +53,7 @@ func TestWithdrawalsHaveAShareOfTheRate(t *testing.T) {
 	})
 	run(t, "and grants do not starve", func(target *Target) {
 		target.RateLimit = 10
-		target.Retry = config.Retry{InitialInterval: time.Second, Multiplier: 1, MaxInterval: time.Second}
+		target.Retry = config.Retry{InitialInterval: 100 * time.Millisecond, Multiplier: 1, MaxInterval: 100 * time.Millisecond}
 	}, func(t *testing.T, w *world) {
 		w.vendor.answer = func(_ string, r sdk.Record) (sdk.Outcome, error) {
 			if r.Withdrawal {
@@ -61,7 +61,7 @@ func TestWithdrawalsHaveAShareOfTheRate(t *testing.T) {
 			}
 			return sdk.Delivered(""), nil
 		}
-		for _, c := range citizens("w", 100) {
+		for _, c := range citizens("w", failingFrom-1) { // one more, and their lane would count as failing
 			w.accept(c, "DENIED")
 		}
 		time.Sleep(time.Minute)
