@@ -51,7 +51,7 @@ func misdeeds(mended <-chan struct{}) []misdeed {
 		{name: "unauthorized", answer: status(401), state: "unauthorized"},
 		{name: "forbidden", answer: status(403), state: "unauthorized"},
 		{name: "moved", answer: status(302, "Location", "/elsewhere"), state: "unauthorized"},
-		{name: "conflict", answer: status(409), state: "running"},
+		{name: "conflict", answer: status(409), state: "failing"},
 		{name: "unprocessable", answer: status(422), state: "running", dead: true},
 		{name: "throttled", answer: status(429), state: "throttled"},
 		{name: "throttled_seconds", answer: status(429, "Retry-After", "2"), state: "throttled", wait: 2 * time.Second},
@@ -65,18 +65,18 @@ func misdeeds(mended <-chan struct{}) []misdeed {
 		{name: "throttled_oddly", answer: status(429, "Retry-After", "soon"), state: "throttled"},
 		{name: "throttled_backwards", answer: status(429, "Retry-After", "-5"), state: "throttled"},
 		{name: "overloaded", answer: status(503, "Retry-After", "1"), state: "throttled", wait: time.Second},
-		{name: "broken", answer: status(500), state: "running"},
-		{name: "bad_gateway", answer: status(502), state: "running"},
-		{name: "cut_off", answer: hijacked(""), state: "running"},
-		{name: "truncated", answer: hijacked("HTTP/1.1 500 Oh\r\nContent-Length: 1000\r\n\r\n{\"err"), state: "running"},
-		{name: "no_http", answer: hijacked("220 mail.example.org ESMTP\r\n"), state: "running"},
+		{name: "broken", answer: status(500), state: "failing"},
+		{name: "bad_gateway", answer: status(502), state: "failing"},
+		{name: "cut_off", answer: hijacked(""), state: "failing"},
+		{name: "truncated", answer: hijacked("HTTP/1.1 500 Oh\r\nContent-Length: 1000\r\n\r\n{\"err"), state: "failing"},
+		{name: "no_http", answer: hijacked("220 mail.example.org ESMTP\r\n"), state: "failing"},
 		{name: "hanging", answer: func(_ http.ResponseWriter, r *http.Request, _ record) {
 			select {
 			case <-mended:
 			case <-r.Context().Done():
 			}
 			panic(http.ErrAbortHandler) // or the answer would be 200
-		}, state: "running"},
+		}, state: "failing"},
 	}
 	return all
 }
@@ -149,8 +149,9 @@ func TestBadTargets(t *testing.T) {
 		if b.dead {
 			eventually(t, b.name+" buries all", func() bool { return d.target(b.name).Dead == citizens })
 		}
+		eventually(t, b.name+" is "+b.state, func() bool { return d.target(b.name).State == b.state })
 		got := d.target(b.name)
-		if got.Delivered != 0 || !b.dead && (got.Dead != 0 || got.Pending != citizens) || got.State != b.state {
+		if got.Delivered != 0 || !b.dead && (got.Dead != 0 || got.Pending != citizens) {
 			t.Errorf("%s while it misbehaves: %+v", b.name, got)
 		}
 		if b.wait > 0 {
