@@ -5,8 +5,7 @@ package admin
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,7 +28,9 @@ import (
 
 // Options are what a Handler is made of.
 type Options struct {
-	Admin   config.Admin
+	// Admin says who comes in, as of now.
+	Admin   func() config.Admin
+	Audit   *Audit // nil: none is kept
 	Store   store.Store
 	Metrics prometheus.Gatherer
 	Log     hclog.Logger
@@ -55,68 +56,60 @@ const readyTimeout = 5 * time.Second
 func NewHandler(o Options) http.Handler {
 	h := &handler{o}
 	api := http.NewServeMux()
-	api.HandleFunc("GET /v1/status", h.status)
-	api.HandleFunc("POST /v1/reload", h.reload)
-	api.HandleFunc("GET /v1/dead", h.listDead)
-	api.HandleFunc("POST /v1/dead/replay", h.replayDead)
-	api.HandleFunc("POST /v1/dead/discard", h.discardDead)
-	api.HandleFunc("GET /v1/quarantine", h.listQuarantine)
-	api.HandleFunc("GET /v1/quarantine/{id}", h.showQuarantine)
-	api.HandleFunc("POST /v1/quarantine/{id}/replay", h.replayQuarantine)
-	api.HandleFunc("DELETE /v1/quarantine/{id}", h.discardQuarantine)
-	api.HandleFunc("GET /v1/citizens/{source}/{id}", h.showCitizen)
-	api.HandleFunc("DELETE /v1/citizens/{source}/{id}", h.eraseCitizen)
-	api.HandleFunc("GET /v1/citizens/{source}/{id}/receipts", h.citizenReceipts)
-	api.HandleFunc("POST /v1/citizens/{source}/{id}/release", h.releaseHeld)
-	api.HandleFunc("GET /v1/receipts", h.listReceipts)
-	api.HandleFunc("GET /v1/receipts/verify", h.verifyReceipts)
-	api.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
-	api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		problem(w, http.StatusNotFound, "no such page: try /v1/status, /metrics, /healthz or /readyz")
-	})
+	for _, route := range h.routes() {
+		api.Handle(route.Pattern, h.guard(route))
+	}
 
 	mux := http.NewServeMux()
 	// Probes carry no token.
 	mux.HandleFunc("GET /healthz", h.healthz)
 	mux.HandleFunc("GET /readyz", h.readyz)
-	mux.Handle("/", h.authorize(http.NewCrossOriginProtection().Handler(api)))
+	mux.Handle("/", http.NewCrossOriginProtection().Handler(api))
 	return h.checkHost(mux)
+}
+
+// routes are all but the probes, which anybody may ask. What changes something or shows personal data is for
+// operators and has a verb.
+func (h *handler) routes() []Route {
+	const read, operator = config.RoleRead, config.RoleOperator
+	return []Route{
+		{"GET /v1/status", read, "", h.status},
+		{"POST /v1/reload", operator, "reload", h.reload},
+		{"GET /v1/dead", read, "", h.listDead},
+		{"POST /v1/dead/replay", operator, "dead replay", h.replayDead},
+		{"POST /v1/dead/discard", operator, "dead discard", h.discardDead},
+		{"GET /v1/quarantine", read, "", h.listQuarantine},
+		{"GET /v1/quarantine/{id}", operator, "quarantine show", h.showQuarantine},
+		{"POST /v1/quarantine/{id}/replay", operator, "quarantine replay", h.replayQuarantine},
+		{"DELETE /v1/quarantine/{id}", operator, "quarantine discard", h.discardQuarantine},
+		{"GET /v1/citizens/{source}/{id}", operator, "citizen show", h.showCitizen},
+		{"DELETE /v1/citizens/{source}/{id}", operator, "citizen erase", h.eraseCitizen},
+		{"GET /v1/citizens/{source}/{id}/receipts", operator, "citizen receipts", h.citizenReceipts},
+		{"POST /v1/citizens/{source}/{id}/release", operator, "citizen release", h.releaseHeld},
+		{"GET /v1/receipts", operator, "receipts export", h.listReceipts},
+		{"GET /v1/receipts/verify", read, "", h.verifyReceipts},
+		{"GET /metrics", read, "", promhttp.HandlerFor(h.Metrics, promhttp.HandlerOpts{}).ServeHTTP},
+		{"/", read, "", func(w http.ResponseWriter, _ *http.Request) {
+			problem(w, http.StatusNotFound, "no such page: try /v1/status, /metrics, /healthz or /readyz")
+		}},
+	}
 }
 
 type handler struct{ Options }
 
-// checkHost refuses what a browser was tricked into sending to a name that resolves to this machine. Where a
-// token is asked for that is harmless, and the name may be any.
+// checkHost refuses what a browser was tricked into sending to a name that resolves to this machine. Where
+// callers show who they are that is harmless, and the name may be any.
 func (h *handler) checkHost(next http.Handler) http.Handler {
-	if h.Admin.Token != "" {
-		return next
-	}
-	configured, _, _ := net.SplitHostPort(h.Admin.Address)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		now := h.Admin()
+		configured, _, _ := net.SplitHostPort(now.Address)
 		host, _, err := net.SplitHostPort(r.Host)
 		if err != nil {
 			host = r.Host
 		}
 		ip := net.ParseIP(strings.Trim(host, "[]"))
-		if host != "localhost" && ip == nil && host != configured {
+		if now.Open() && host != "localhost" && ip == nil && host != configured {
 			problem(w, http.StatusMisdirectedRequest, "the Host header names another machine")
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-func (h *handler) authorize(next http.Handler) http.Handler {
-	if h.Admin.Token == "" {
-		return next
-	}
-	want := sha256.Sum256([]byte(h.Admin.Token))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		got := sha256.Sum256([]byte(given))
-		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="consentd admin"`)
-			problem(w, http.StatusUnauthorized, "a token is required: set CONSENTD_ADMIN_TOKEN to the one in the configuration's admin block")
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -143,12 +136,13 @@ func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) reload(w http.ResponseWriter, r *http.Request) {
-	done, err := h.Options.Reload(r.Context())
-	if err != nil && !errors.Is(err, store.ErrUnavailable) {
-		problem(w, http.StatusUnprocessableEntity, err.Error())
-		return
-	}
-	h.answer(w, done, err)
+	h.audited(w, r, Action{}, func() (any, int, error) {
+		done, err := h.Options.Reload(r.Context())
+		if err != nil && !errors.Is(err, store.ErrUnavailable) {
+			err = &refusal{http.StatusUnprocessableEntity, err.Error()}
+		}
+		return done, 1, err
+	})
 }
 
 func (h *handler) status(w http.ResponseWriter, r *http.Request) {
@@ -171,12 +165,20 @@ func (h *handler) listDead(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, "id must be a number")
 		return
 	}
+	named := CallerOf(r.Context()).may(config.RoleOperator)
+	if q.Get("citizen") != "" && !named {
+		problem(w, http.StatusForbidden, "choosing by citizen takes a token or a certificate whose access block has role = \"operator\"")
+		return
+	}
 	dead, err := h.Store.ListDead(r.Context(), store.DeadFilter{
 		ID: id, Target: q.Get("target"), Reason: q.Get("reason"), CitizenID: q.Get("citizen"), After: after, Limit: limit + 1,
 	})
 	dead, more := cut(dead, limit)
 	out := DeadPage{Dead: []DeadLetter{}}
 	for _, d := range dead {
+		if !named {
+			d.CitizenID = ""
+		}
 		out.Dead = append(out.Dead, DeadLetter{
 			ID: d.ID, Target: d.Target, Rule: d.Rule, Source: d.Source, CitizenID: d.CitizenID, Withdrawal: d.Withdrawal,
 			Reason: d.Reason, Error: d.Error, Attempts: d.Attempts, Since: d.Since, StoppedAt: d.SettledAt, NextRetry: When(d.NextAttempt),
@@ -189,16 +191,16 @@ func (h *handler) listDead(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) replayDead(w http.ResponseWriter, r *http.Request) {
-	h.changeDead(w, r, "replay", func(ctx context.Context, f store.DeadFilter) (int, error) {
+	h.changeDead(w, r, func(ctx context.Context, f store.DeadFilter) (int, error) {
 		return h.Store.ReplayDead(ctx, f, time.Now())
 	})
 }
 
 func (h *handler) discardDead(w http.ResponseWriter, r *http.Request) {
-	h.changeDead(w, r, "discard", h.Store.DiscardDead)
+	h.changeDead(w, r, h.Store.DiscardDead)
 }
 
-func (h *handler) changeDead(w http.ResponseWriter, r *http.Request, verb string, change func(context.Context, store.DeadFilter) (int, error)) {
+func (h *handler) changeDead(w http.ResponseWriter, r *http.Request, change func(context.Context, store.DeadFilter) (int, error)) {
 	var sel DeadSelection
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
 	d.DisallowUnknownFields()
@@ -210,11 +212,10 @@ func (h *handler) changeDead(w http.ResponseWriter, r *http.Request, verb string
 		problem(w, http.StatusBadRequest, "nothing is chosen: give id, target, reason or citizen, or all = true")
 		return
 	}
-	n, err := change(r.Context(), store.DeadFilter{ID: sel.ID, Target: sel.Target, Reason: sel.Reason, CitizenID: sel.Citizen})
-	if err == nil {
-		h.Log.Info("dead letters changed", "verb", verb, "count", n)
-	}
-	h.answer(w, Changed{n}, err)
+	h.audited(w, r, h.deadAction(sel), func() (any, int, error) {
+		n, err := change(r.Context(), store.DeadFilter{ID: sel.ID, Target: sel.Target, Reason: sel.Reason, CitizenID: sel.Citizen})
+		return Changed{n}, n, err
+	})
 }
 
 func (h *handler) listQuarantine(w http.ResponseWriter, r *http.Request) {
@@ -235,54 +236,60 @@ func (h *handler) listQuarantine(w http.ResponseWriter, r *http.Request) {
 	h.answer(w, out, err)
 }
 
-func (h *handler) quarantined(w http.ResponseWriter, r *http.Request) (store.Quarantined, bool) {
+// entry is the id in the path.
+func entry(w http.ResponseWriter, r *http.Request) (int64, bool) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {
 		problem(w, http.StatusBadRequest, "the id must be a number")
-		return store.Quarantined{}, false
 	}
-	q, err := h.Store.ShowQuarantine(r.Context(), id)
-	if err != nil {
-		h.answer(w, nil, err)
-		return q, false
-	}
-	return q, true
+	return id, err == nil
 }
 
 func (h *handler) showQuarantine(w http.ResponseWriter, r *http.Request) {
-	if q, ok := h.quarantined(w, r); ok {
-		h.answer(w, Quarantined(q), nil)
+	id, ok := entry(w, r)
+	if !ok {
+		return
 	}
+	h.audited(w, r, Action{Entry: id}, func() (any, int, error) {
+		q, err := h.Store.ShowQuarantine(r.Context(), id)
+		return Quarantined(q), 1, err
+	})
 }
 
 // replayQuarantine accepts the body and only then takes it out of quarantine: a crash in between leaves it
 // there, and replaying it again is a duplicate.
 func (h *handler) replayQuarantine(w http.ResponseWriter, r *http.Request) {
-	q, ok := h.quarantined(w, r)
+	id, ok := entry(w, r)
 	if !ok {
 		return
 	}
-	status, err := h.Replay(r.Context(), q)
-	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrPoisoned) {
-		h.answer(w, nil, err)
-		return
-	}
-	if err != nil {
-		problem(w, http.StatusUnprocessableEntity, "still not understood: "+err.Error())
-		return
-	}
-	h.Log.Info("quarantined body replayed", "id", q.ID, "source", q.Source, "status", status)
-	h.answer(w, Replayed{status}, h.Store.DiscardQuarantine(r.Context(), q.ID))
+	h.audited(w, r, Action{Entry: id}, func() (any, int, error) {
+		q, err := h.Store.ShowQuarantine(r.Context(), id)
+		if err != nil {
+			return nil, 0, err
+		}
+		status, err := h.Replay(r.Context(), q)
+		if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrPoisoned) {
+			return nil, 0, err
+		}
+		if err != nil {
+			return nil, 0, &refusal{http.StatusUnprocessableEntity, "still not understood: " + err.Error()}
+		}
+		return Replayed{status}, 1, h.Store.DiscardQuarantine(r.Context(), q.ID)
+	})
 }
 
 func (h *handler) discardQuarantine(w http.ResponseWriter, r *http.Request) {
-	if q, ok := h.quarantined(w, r); ok {
-		err := h.Store.DiscardQuarantine(r.Context(), q.ID)
-		if err == nil {
-			h.Log.Info("quarantined body discarded", "id", q.ID, "source", q.Source)
-		}
-		h.answer(w, Changed{1}, err)
+	id, ok := entry(w, r)
+	if !ok {
+		return
 	}
+	h.audited(w, r, Action{Entry: id}, func() (any, int, error) {
+		if _, err := h.Store.ShowQuarantine(r.Context(), id); err != nil {
+			return nil, 0, err
+		}
+		return Changed{1}, 1, h.Store.DiscardQuarantine(r.Context(), id)
+	})
 }
 
 func paging(r *http.Request) (after int64, limit int, err error) {
@@ -324,7 +331,10 @@ func When(t time.Time) *time.Time {
 }
 
 func (h *handler) answer(w http.ResponseWriter, v any, err error) {
+	var refused *refusal
 	switch {
+	case errors.As(err, &refused):
+		problem(w, refused.status, refused.text)
 	case err == store.ErrNotFound:
 		problem(w, http.StatusNotFound, "there is none with that id")
 	case errors.Is(err, store.ErrNotFound):
@@ -383,14 +393,17 @@ func Listen(address string) (net.Listener, error) {
 	return l, nil
 }
 
-// NewServer makes the HTTP server around the handler.
-func NewServer(h http.Handler, log hclog.Logger) *http.Server {
+// NewServer makes the HTTP server around the handler. It is for ServeTLS with empty file names when there is a
+// TLS configuration, else for Serve.
+func NewServer(h http.Handler, tls *tls.Config, log hclog.Logger) *http.Server {
 	return &http.Server{
+		TLSConfig:         tls,
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
+		ConnContext:       withPeer,
 		ErrorLog:          log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 }

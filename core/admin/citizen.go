@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -9,15 +10,20 @@ import (
 
 func (h *handler) showCitizen(w http.ResponseWriter, r *http.Request) {
 	source, id := r.PathValue("source"), r.PathValue("id")
-	c, err := h.Store.Citizen(r.Context(), source, id)
+	h.audited(w, r, h.ofCitizen(source, id), func() (any, int, error) {
+		c, err := h.citizen(r.Context(), source, id)
+		return c, 1, err
+	})
+}
+
+func (h *handler) citizen(ctx context.Context, source, id string) (Citizen, error) {
+	c, err := h.Store.Citizen(ctx, source, id)
 	if err != nil {
-		h.answer(w, nil, err)
-		return
+		return Citizen{}, err
 	}
 	state, err := consent.Decode(c.Body)
 	if err != nil {
-		h.answer(w, nil, err)
-		return
+		return Citizen{}, err
 	}
 	now := time.Now()
 	out := Citizen{
@@ -28,8 +34,7 @@ func (h *handler) showCitizen(w http.ResponseWriter, r *http.Request) {
 	if c.Held != nil {
 		held, err := consent.Decode(c.Held)
 		if err != nil {
-			h.answer(w, nil, err)
-			return
+			return out, err
 		}
 		out.Held = permissions(held, now)
 	}
@@ -40,7 +45,7 @@ func (h *handler) showCitizen(w http.ResponseWriter, r *http.Request) {
 		}
 		out.Preferences = append(out.Preferences, preference)
 	}
-	deliveries, err := h.Store.Deliveries(r.Context(), source, id)
+	deliveries, err := h.Store.Deliveries(ctx, source, id)
 	for _, d := range deliveries {
 		out.Deliveries = append(out.Deliveries, Delivery{
 			ID: d.ID, Rule: d.Rule, Target: d.Target, Status: d.Status.String(), Withdrawal: d.Withdrawal, Desired: d.Desired,
@@ -48,7 +53,7 @@ func (h *handler) showCitizen(w http.ResponseWriter, r *http.Request) {
 			NextAttempt: When(d.NextAttempt), SettledAt: When(d.SettledAt),
 		})
 	}
-	h.answer(w, out, err)
+	return out, err
 }
 
 func permissions(s consent.State, now time.Time) []Permission {
@@ -63,14 +68,16 @@ func permissions(s consent.State, now time.Time) []Permission {
 }
 
 func (h *handler) releaseHeld(w http.ResponseWriter, r *http.Request) {
-	err := h.Options.Release(r.Context(), r.PathValue("source"), r.PathValue("id"))
-	if err == nil {
-		h.Log.Info("held grants released")
-	}
-	h.answer(w, Changed{1}, err)
+	source, id := r.PathValue("source"), r.PathValue("id")
+	h.audited(w, r, h.ofCitizen(source, id), func() (any, int, error) {
+		return Changed{1}, 1, h.Options.Release(r.Context(), source, id)
+	})
 }
 
 func (h *handler) eraseCitizen(w http.ResponseWriter, r *http.Request) {
-	erased, err := h.Options.Erase(r.Context(), r.PathValue("source"), r.PathValue("id"))
-	h.answer(w, erased, err)
+	source, id := r.PathValue("source"), r.PathValue("id")
+	h.audited(w, r, h.ofCitizen(source, id), func() (any, int, error) {
+		erased, err := h.Options.Erase(r.Context(), source, id)
+		return erased, 1, err
+	})
 }

@@ -58,6 +58,24 @@ func NewClient(address, token string) *Client {
 	return c
 }
 
+// WithTLS sets how the client speaks to an https address. It is called before anything else.
+func (c *Client) WithTLS(files TLSFiles) *Client {
+	if files == (TLSFiles{}) {
+		return c
+	}
+	conf, err := files.load()
+	if err == nil && !strings.HasPrefix(c.base, "https://") {
+		err = fmt.Errorf("%q is %w for certificates: write https://host:port, or leave them out", c.place, ErrAddress)
+	}
+	if err != nil && c.err == nil {
+		c.err = err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = conf
+	c.http.Transport = transport
+	return c
+}
+
 func speakable(raw string) bool {
 	u, err := url.Parse(raw)
 	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
@@ -208,7 +226,7 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		return fmt.Errorf("%w at %s: start it with `consentd run`, or name its admin address with --address or CONSENTD_ADMIN_ADDR", ErrNotRunning, c.place)
 	}
 	if err != nil {
-		return err
+		return c.unreachable(err)
 	}
 	defer res.Body.Close()
 	data, err := io.ReadAll(res.Body)
@@ -218,7 +236,7 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	if res.StatusCode/100 != 2 {
 		var p Problem
 		if json.Unmarshal(data, &p) != nil || p.Error == "" {
-			return fmt.Errorf("%s answered %s, which no consentd does", c.place, res.Status)
+			return fmt.Errorf("%s answered %s, which no consentd does: if it speaks TLS, write the address with https://; else name consentd's admin address with --address or CONSENTD_ADMIN_ADDR", c.place, res.Status)
 		}
 		return errors.New(p.Error)
 	}

@@ -8,8 +8,11 @@ import (
 )
 
 func (h *handler) citizenReceipts(w http.ResponseWriter, r *http.Request) {
-	receipts, err := h.Store.Receipts(r.Context(), r.PathValue("source"), r.PathValue("id"))
-	h.answer(w, receiptPage(receipts), err)
+	source, id := r.PathValue("source"), r.PathValue("id")
+	h.audited(w, r, h.ofCitizen(source, id), func() (any, int, error) {
+		receipts, err := h.Store.Receipts(r.Context(), source, id)
+		return receiptPage(receipts), len(receipts), err
+	})
 }
 
 func (h *handler) listReceipts(w http.ResponseWriter, r *http.Request) {
@@ -18,13 +21,15 @@ func (h *handler) listReceipts(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	receipts, err := h.Store.ListReceipts(r.Context(), after, limit+1)
-	receipts, more := cut(receipts, limit)
-	out := receiptPage(receipts)
-	if more {
-		out.Next = receipts[len(receipts)-1].ID
-	}
-	h.answer(w, out, err)
+	h.audited(w, r, Action{}, func() (any, int, error) {
+		receipts, err := h.Store.ListReceipts(r.Context(), after, limit+1)
+		receipts, more := cut(receipts, limit)
+		out := receiptPage(receipts)
+		if more {
+			out.Next = receipts[len(receipts)-1].ID
+		}
+		return out, len(receipts), err
+	})
 }
 
 func receiptPage(receipts []store.Receipt) Receipts {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/agext/levenshtein"
 	"github.com/spf13/cobra"
@@ -82,7 +83,7 @@ func (a *App) Main(ctx context.Context, args []string) int {
 		code = withCode.code
 	case errors.Is(err, admin.ErrNotRunning):
 		code = exitEnvironment
-	case errors.Is(err, admin.ErrAddress):
+	case errors.Is(err, admin.ErrAddress), errors.Is(err, admin.ErrFiles):
 		code = exitUsage
 	}
 	if text := err.Error(); text != "" {
@@ -103,7 +104,7 @@ func (a *App) root() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(
-		a.run(), a.reload(), a.validate(), a.fmt(), a.explain(), a.send(), a.status(), a.dead(), a.quarantine(), a.citizen(), a.receipts(), a.store(), a.plugin(), a.version(),
+		a.run(), a.reload(), a.validate(), a.fmt(), a.explain(), a.send(), a.status(), a.dead(), a.quarantine(), a.citizen(), a.receipts(), a.store(), a.plugin(), a.token(), a.version(),
 	)
 	mistakes(root)
 	return root
@@ -170,6 +171,7 @@ func group(use, short string, subs ...*cobra.Command) *cobra.Command {
 // live is what the verbs share that speak to a running daemon.
 type live struct {
 	address string
+	tls     admin.TLSFiles
 	json    bool
 }
 
@@ -179,19 +181,32 @@ func (l *live) flags(cmd *cobra.Command) {
 }
 
 func (l *live) addressFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&l.address, "address", "",
+	f := cmd.Flags()
+	f.StringVar(&l.address, "address", "",
 		"admin address of the daemon: host:port, a URL, or unix:///path\n(default $CONSENTD_ADMIN_ADDR, or "+admin.DefaultAddress+")")
+	f.StringVar(&l.tls.CA, "ca-cert", "", "PEM file of the authority of an https address (default $CONSENTD_ADMIN_CA_CERT, or the system's)")
+	f.StringVar(&l.tls.Cert, "client-cert", "", "PEM file of a client certificate (default $CONSENTD_ADMIN_CLIENT_CERT)")
+	f.StringVar(&l.tls.Key, "client-key", "", "PEM file of its key (default $CONSENTD_ADMIN_CLIENT_KEY)")
 }
 
 func (l *live) client() *admin.Client {
-	address := l.address
-	if address == "" {
-		address = os.Getenv("CONSENTD_ADMIN_ADDR")
+	or := func(flag, variable string) string {
+		if flag == "" {
+			return os.Getenv(variable)
+		}
+		return flag
 	}
+	address := or(l.address, "CONSENTD_ADMIN_ADDR")
 	if address == "" {
 		address = admin.DefaultAddress
 	}
-	return admin.NewClient(address, os.Getenv("CONSENTD_ADMIN_TOKEN"))
+	files := admin.TLSFiles{CA: l.tls.CA, Cert: l.tls.Cert, Key: l.tls.Key}
+	if strings.HasPrefix(address, "https://") {
+		files = admin.TLSFiles{
+			CA: or(files.CA, "CONSENTD_ADMIN_CA_CERT"), Cert: or(files.Cert, "CONSENTD_ADMIN_CLIENT_CERT"), Key: or(files.Key, "CONSENTD_ADMIN_CLIENT_KEY"),
+		}
+	}
+	return admin.NewClient(address, os.Getenv("CONSENTD_ADMIN_TOKEN")).WithTLS(files)
 }
 
 // limitFlag bounds a list; checkLimit says whether it was given well.

@@ -125,48 +125,6 @@ func (p *parser) readFile(r *reader, name text, attribute string) ([]byte, bool)
 	return content, true
 }
 
-func (p *parser) admin(c *Config, r *reader) {
-	c.Admin = Admin{Address: defaultAdminAddress}
-	if r == nil {
-		return
-	}
-	address := r.text("address")
-	if address.set {
-		c.Admin.Address = address.string
-		if path, socket := strings.CutPrefix(address.string, unixScheme); !socket {
-			p.hostPort(r, address)
-		} else if !strings.HasPrefix(path, "/") {
-			r.error(address.at, "Not an address", "A unix socket needs an absolute path. Write \"unix:///run/consentd/admin.sock\".")
-		}
-	}
-	token := r.text("token")
-	c.Admin.Token = token.string
-	switch {
-	case token.set && token.string == "":
-		r.error(token.at, "Empty value", "The admin token is empty, which would let everybody in. Write a long random value, or leave the attribute out where the address is loopback or a unix socket.")
-	case r.absent("token") && !private(c.Admin.Address):
-		r.error(address.at, "Admin listener without a token",
-			"The address is neither loopback nor a unix socket, so others can reach it. Add token = env(\"CONSENTD_ADMIN_TOKEN\"), or write %q.", defaultAdminAddress)
-	}
-	if c.Admin.Address == c.Listener.Address && !strings.HasSuffix(c.Admin.Address, ":0") {
-		r.error(r.header, "Same address twice", "The listener and admin both have this address. Give each its own.")
-	}
-	r.done()
-}
-
-// private is whether only this machine can reach an address.
-func private(address string) bool {
-	if strings.HasPrefix(address, unixScheme) {
-		return true
-	}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
 func (p *parser) store(c *Config, found []*reader) {
 	c.Store = Store{Type: "sqlite", Path: resolve(p.dir, "consentd.db")}
 	for i, r := range found {

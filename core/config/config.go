@@ -58,14 +58,6 @@ type Listener struct {
 	TLS         *tls.Config
 }
 
-// Admin is where operators and the command line come in.
-type Admin struct {
-	// Address is host:port, or unix:///path.
-	Address string
-	// Token is empty when none is asked for.
-	Token string
-}
-
 // Store names the store and its settings.
 type Store struct {
 	Type string // sqlite

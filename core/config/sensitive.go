@@ -40,8 +40,14 @@ func reveal(v cty.Value) cty.Value {
 // Format keeps keys and tokens out of whatever prints a Config.
 func (a Auth) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "{auth %s %s}", a.Mode, hidden) }
 
-// Format keeps the token out of whatever prints a Config.
-func (a Admin) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "{%s %s}", a.Address, hidden) }
+// Format keeps the sums of the tokens out of whatever prints a Config: one that was not made at random could be
+// guessed from its sum.
+func (a Admin) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "{%s %d %s}", a.Address, len(a.Access), hidden)
+}
+
+// Format does the same for one of them.
+func (a Access) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "{%s %s %s}", a.Name, a.Role, hidden) }
 
 // Format keeps the keys out of whatever prints a Config.
 func (e Encryption) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "{%d keys %s}", len(e.Keys), hidden) }

@@ -80,3 +80,31 @@ func TestTLS(t *testing.T) {
 		}
 	}
 }
+
+// TestAdminTLS: the admin address takes certificates beside tokens, which is access enough for any address.
+func TestAdminTLS(t *testing.T) {
+	dir := t.TempDir()
+	certificate(t, dir, "a")
+	load := func(lines, files string) (*Config, string) {
+		t.Helper()
+		path := filepath.Join(dir, "main.hcl")
+		if err := os.WriteFile(path, []byte("admin {\n"+lines+"\ntls {\ncert_file = \"a.crt\"\nkey_file = \"a.key\"\n"+files+"\n}\n}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, diags := Load(path, getenv)
+		return c, strings.ReplaceAll(render(diags), dir+"/", "")
+	}
+	c, problems := load(`address = ":8485"`, `client_ca_file = "a.crt"`)
+	if problems != "" || c.Admin.Open() || c.Admin.TLS.ClientAuth != tls.VerifyClientCertIfGiven {
+		t.Errorf("%s %+v", problems, c.Admin.TLS)
+	}
+	if c, problems = load("", ""); problems != "" || !c.Admin.Open() {
+		t.Errorf("%s %+v", problems, c.Admin.TLS)
+	}
+	if _, problems = load(`address = ":8485"`, ""); !strings.Contains(problems, "Admin listener without a token") {
+		t.Errorf("got %s", problems)
+	}
+	if _, problems = load(`address = "unix:///a.sock"`, ""); !strings.Contains(problems, "main.hcl:3,1-4: TLS on a unix socket") {
+		t.Errorf("got %s", problems)
+	}
+}

@@ -21,7 +21,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/consentd/consentd/core/admin"
 	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/dispatch"
 	"github.com/consentd/consentd/core/lookup"
@@ -225,20 +224,6 @@ func (d *daemon) startListener(l net.Listener) {
 	d.serve("listener", server, l, server.TLSConfig != nil)
 	// On the stack above the server's own end: first refuse what is new, then finish what is under way.
 	d.later("webhooks", func(context.Context) error { d.front.Drain(); return nil })
-}
-
-func (d *daemon) startAdmin() (net.Addr, error) {
-	log := d.Log.Named("admin")
-	l, err := admin.Listen(d.Config.Admin.Address)
-	if err != nil {
-		return nil, inUse(err, "admin > address")
-	}
-	server := admin.NewServer(admin.NewHandler(admin.Options{
-		Admin: d.Config.Admin, Store: d.store, Metrics: d.registry, Log: log,
-		Status: d.status, Replay: d.replay, Release: d.release, Erase: d.erase, Reload: d.reload, Serving: func() bool { return d.world.Load() != nil && !d.draining.Load() },
-	}), log)
-	d.serve("admin", server, l, false)
-	return l.Addr(), nil
 }
 
 // serve runs a server until the daemon stops. Should it end by itself, so does the daemon.

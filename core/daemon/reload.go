@@ -88,7 +88,9 @@ func fixed(before, after *config.Config) (names []string) {
 		{"log > format", before.Log.Format == after.Log.Format},
 		{"listener > address", before.Listener.Address == after.Listener.Address},
 		{"listener > tls, whether there is such a block,", (before.Listener.TLS == nil) == (after.Listener.TLS == nil)},
-		{"admin", before.Admin == after.Admin},
+		{"admin > address", before.Admin.Address == after.Admin.Address},
+		{"admin > tls, whether there is such a block,", (before.Admin.TLS == nil) == (after.Admin.TLS == nil)},
+		{"admin > audit_file", before.Admin.AuditFile == after.Admin.AuditFile},
 		{"store", before.Store == after.Store},
 		{"encryption", reflect.DeepEqual(before.Encryption, after.Encryption)},
 	} {

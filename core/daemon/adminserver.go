@@ -1,0 +1,43 @@
+package daemon
+
+import (
+	"crypto/tls"
+	"net"
+
+	"github.com/consentd/consentd/core/admin"
+	"github.com/consentd/consentd/core/config"
+)
+
+func (d *daemon) startAdmin() (net.Addr, error) {
+	log := d.Log.Named("admin")
+	var audit *admin.Audit
+	if path := d.Config.Admin.AuditFile; path != "" {
+		var err error
+		if audit, err = admin.OpenAudit(path); err != nil {
+			return nil, err
+		}
+	}
+	l, err := admin.Listen(d.Config.Admin.Address)
+	if err != nil {
+		return nil, inUse(err, "admin > address")
+	}
+	server := admin.NewServer(admin.NewHandler(admin.Options{
+		Admin: func() config.Admin { return d.inForce().Admin }, Audit: audit, Store: d.store, Metrics: d.registry, Log: log,
+		Status: d.status, Replay: d.replay, Release: d.release, Erase: d.erase, Reload: d.reload,
+		Serving: func() bool { return d.world.Load() != nil && !d.draining.Load() },
+	}), d.Config.Admin.TLS, log)
+	if server.TLSConfig != nil {
+		server.TLSConfig = server.TLSConfig.Clone()
+		server.TLSConfig.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return d.inForce().Admin.TLS, nil }
+	}
+	d.serve("admin", server, l, server.TLSConfig != nil)
+	return l.Addr(), nil
+}
+
+// inForce is the configuration of what runs, or of what starts.
+func (d *daemon) inForce() *config.Config {
+	if w := d.world.Load(); w != nil {
+		return w.config
+	}
+	return d.Config
+}
