@@ -377,6 +377,16 @@ func grants(s State, now time.Time) string {
 	return strings.Join(lines, "\n")
 }
 
+// Refuses is whether anything that the sender ever named of the citizen was not allowed when the newest state came in.
+func (c Citizen) Refuses() bool {
+	for _, mark := range parseGrants(c.Grants) {
+		if mark != allowedMark {
+			return true
+		}
+	}
+	return false
+}
+
 // compare finds what was allowed before and is not now, and which keys are not named any more.
 func compare(before, now string) (withdrawal bool, vanished []Key) {
 	after := map[Key]byte{}

@@ -65,6 +65,19 @@ type Store interface {
 	// one receive.
 	Changed(target string) <-chan struct{}
 
+	// Resync makes up to f.Limit deliveries pending again and due now, whatever their status, in the order of their
+	// ids: nothing that the target is known to hold is trusted any more, and each gets a new version, so that its
+	// record is sent again under a new id, also when an attempt in flight ends well. A withdrawal that is not confirmed
+	// stays one; of the others, those of citizens who refuse anything are due before those who do not. It is one
+	// commit, and the caller goes on after Last as long as N is the limit.
+	Resync(ctx context.Context, f ResyncFilter, now time.Time) (Resynced, error)
+
+	// SetPause notes that an operator holds a target's deliveries and erasures back, or with nil that they go on. It
+	// survives reopening. The store hands out what it is asked for all the same: to hold back is the caller's.
+	SetPause(ctx context.Context, target string, p *Pause) error
+	// Pauses are those that were set, by target, also those that are over.
+	Pauses(ctx context.Context) (map[string]Pause, error)
+
 	// Erase removes all that is known of a citizen, known or not: state, deliveries, quarantined bodies that
 	// name them, and what receipts tell beyond the keyed hash. A tombstone stays, and no update is taken in
 	// whose evidence is not newer. Targets that are to erase the person as well are asked with what ask
@@ -214,7 +227,7 @@ type Delivery struct {
 	FailingSince time.Time
 	// Settled is when the last attempt ended.
 	SettledAt time.Time
-	// Outcome is the last attempt's, in the word of package sdk.
+	// Outcome is the last attempt's, in the word of package sdk, or OutcomeResync when there was none since a resync.
 	Outcome string
 	// Reason says why a dead letter stopped: rule, rejected, crash or exhausted. Of a pending one it says what it
 	// waits for, if that is not the target: identity or lookup.
@@ -222,6 +235,9 @@ type Delivery struct {
 	// Error is for a person and holds nothing of the citizen.
 	Error string
 }
+
+// OutcomeResync is the outcome of a delivery that Resync made pending, until it is attempted.
+const OutcomeResync = "resync"
 
 // Reasons of dead letters.
 const (
@@ -336,6 +352,32 @@ type DeadFilter struct {
 	After         int64
 	Limit         int
 }
+
+// ResyncFilter chooses deliveries: those of a target, or of a citizen, or of both. After is the Last of the call
+// before.
+type ResyncFilter struct {
+	Target            string
+	Source, CitizenID string
+	After             int64
+	Limit             int
+}
+
+// Resynced says what Resync did: how many deliveries became pending, the id of the last of them, and the largest id
+// that there is, which says how far it is.
+type Resynced struct {
+	N         int
+	Last, End int64
+}
+
+// Pause is a target that an operator holds back.
+type Pause struct {
+	Since time.Time `json:"since"`
+	// Until is when it goes on by itself; zero: never.
+	Until time.Time `json:"until,omitzero"`
+}
+
+// Over is whether its time has passed.
+func (p Pause) Over(now time.Time) bool { return !p.Until.IsZero() && !now.Before(p.Until) }
 
 // ErasureRequest asks a target to erase a person, whom the records that a rule rendered name.
 type ErasureRequest struct {

@@ -106,7 +106,7 @@ func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
 				failing_since = ?, settled_at = ?, outcome = ?, reason = ?, error = ?, given = max(given, ?)
 			WHERE id = ? AND desired = ? AND status = ? AND withdrawal = ?`},
 		{&s.settleOlder, `UPDATE delivery SET
-				delivered = ?1, digest = ?2, settled_at = ?3, outcome = ?4, given = max(given, ?5),
+				delivered = ?1, digest = CASE WHEN outcome = 'resync' THEN NULL ELSE ?2 END, settled_at = ?3, outcome = ?4, given = max(given, ?5),
 				since = CASE WHEN ?6 THEN (SELECT received FROM citizen WHERE citizen.id = delivery.citizen) ELSE since END
 			WHERE id = ?7`},
 		{&s.selectTombstone, `SELECT citizen, erased FROM tombstone WHERE subject = ?`},
