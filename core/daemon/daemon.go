@@ -86,6 +86,8 @@ type daemon struct {
 	lookups    *lookup.Metrics
 	// imbalance is what audits find.
 	imbalance *prometheus.GaugeVec
+	// surveyed is what the last survey found; nil before the first.
+	surveyed atomic.Pointer[store.Survey]
 }
 
 type cleanup struct {
@@ -163,7 +165,10 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 	d.router, d.front = &router{store: d.store}, &front{}
 	d.deliveries, d.webhooks = dispatch.NewMetrics(d.registry), webhook.NewMetrics(d.registry)
 	d.lookups = lookup.NewMetrics(d.registry)
-	d.registry.MustRegister(storeCollector{d.store, d.Log}, pluginCollector{d}, d.imbalance, reloadCollector{d})
+	d.registry.MustRegister(storeCollector{d.store, d.Log}, pluginCollector{d}, d.imbalance, reloadCollector{d}, worldCollector{d})
+	if own, tells := d.store.(prometheus.Collector); tells {
+		d.registry.MustRegister(own)
+	}
 
 	// Both addresses are taken first, so that nothing is delivered by a daemon that cannot listen; the admin
 	// address answers at once, so that probes see that the process lives.

@@ -98,12 +98,9 @@ func (c pluginCollector) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	for _, t := range w.targets {
-		p, up := t.process.Status(), 0.0
-		if p.State == supervise.Running {
-			up = 1
-		}
+		p := t.process.Status()
 		ch <- prometheus.MustNewConstMetric(restartsDesc, prometheus.CounterValue, float64(p.Restarts), t.Name)
-		ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, up, t.Name)
+		ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, oneIf(p.State == supervise.Running), t.Name)
 	}
 }
 
@@ -127,7 +124,9 @@ var (
 	waitingDesc = prometheus.NewDesc("consentd_deliveries_waiting",
 		"Pending deliveries that wait for what their rule looks up, by reason: identity, if it is not known yet, or lookup, if the lookup does not answer.",
 		[]string{"target", "reason"}, nil)
-	heldDesc   = prometheus.NewDesc("consentd_held_citizens", "Citizens with grants that are held, because their evidence is older than what is known.", nil, nil)
+	heldDesc          = prometheus.NewDesc("consentd_held_citizens", "Citizens with grants that are held, because their evidence is older than what is known.", nil, nil)
+	oldestErasureDesc = prometheus.NewDesc("consentd_oldest_erasure_seconds",
+		"Age of the oldest request to erase a citizen that the target has not confirmed; 0 if there is none.", []string{"target"}, nil)
 	oldestDesc = prometheus.NewDesc("consentd_oldest_withdrawal_seconds",
 		"Age of the oldest withdrawal that the target has not confirmed; 0 if there is none.", []string{"target"}, nil)
 )
@@ -140,6 +139,7 @@ func (c storeCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- heldDesc
 	ch <- waitingDesc
 	ch <- erasuresDesc
+	ch <- oldestErasureDesc
 	ch <- sizeDesc
 	ch <- freeDesc
 }
@@ -190,14 +190,11 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(deliveriesDesc, float64(n.Dead), "dead")
 		gauge(deliveriesDesc, float64(n.Discarded), "discarded")
 		gauge(withdrawalsDesc, float64(n.Withdrawals))
-		age := 0.0
-		if !n.OldestWithdrawal.IsZero() {
-			age = max(0, time.Since(n.OldestWithdrawal).Seconds())
-		}
-		gauge(oldestDesc, age)
+		gauge(oldestDesc, age(n.OldestWithdrawal))
 		for _, reason := range []string{store.ReasonIdentity, store.ReasonLookup} {
 			gauge(waitingDesc, float64(waiting[target][reason]), reason)
 		}
 		gauge(erasuresDesc, float64(erasures[target].N))
+		gauge(oldestErasureDesc, age(erasures[target].Oldest))
 	}
 }

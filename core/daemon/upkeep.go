@@ -38,6 +38,7 @@ func (d *daemon) startUpkeep() {
 	d.repeat("forward", d.forward)
 	d.repeat("seal", d.reseal)
 	d.repeat("pruning", d.prune)
+	d.repeat("survey", d.survey)
 }
 
 // config is the one in force.

@@ -89,7 +89,7 @@ func Start(t Target, s store.Store, m *Metrics, log hclog.Logger) *Group {
 	}
 	g.stop, g.halt = context.WithCancel(context.Background())
 	g.calls, g.cut = context.WithCancel(context.Background())
-	m.paused(t.Name, false)
+	m.begin(t.Name)
 	go g.feed()
 	if t.Erase != nil {
 		g.workers.Go(g.erase)

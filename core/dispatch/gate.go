@@ -26,6 +26,9 @@ const (
 	StoreState State = "store"
 )
 
+// States are all of them.
+var States = []State{Running, ThrottledState, UnauthorizedState, DownState, StoreState}
+
 // pauseRetry spaces the probes of a paused target.
 var pauseRetry = config.Retry{InitialInterval: time.Second, Multiplier: 2, MaxInterval: time.Minute, Jitter: 0.3}
 

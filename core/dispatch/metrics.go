@@ -4,6 +4,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/sdk"
 )
 
 // Metrics are of all targets. Labels come from the configuration and from closed lists.
@@ -11,6 +14,7 @@ type Metrics struct {
 	deliveries  *prometheus.CounterVec
 	calls       *prometheus.HistogramVec
 	withdrawals *prometheus.HistogramVec
+	others      *prometheus.HistogramVec
 	closed      *prometheus.GaugeVec
 }
 
@@ -31,13 +35,35 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Help:    "From receipt of a withdrawal to its confirmation by the target.",
 			Buckets: prometheus.ExponentialBuckets(0.01, 2, 24),
 		}, []string{"target"}),
+		others: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "consentd_delivery_seconds",
+			Help:    "From receipt of an update that is no withdrawal to its confirmation by the target.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 4, 12),
+		}, []string{"target"}),
 		closed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "consentd_target_paused",
 			Help: "1 while a target is paused.",
 		}, []string{"target"}),
 	}
-	r.MustRegister(m.deliveries, m.calls, m.withdrawals, m.closed)
+	r.MustRegister(m.deliveries, m.calls, m.withdrawals, m.others, m.closed)
 	return m
+}
+
+// outcomes are the values of the label.
+var outcomes = []string{
+	sdk.KindDelivered.String(), sdk.KindUnchanged.String(), sdk.KindAccepted.String(), sdk.KindRetry.String(), sdk.KindThrottled.String(),
+	sdk.KindUnauthorized.String(), sdk.KindRejected.String(), store.Dead.String(), store.Discarded.String(), store.ReasonIdentity, store.ReasonLookup,
+}
+
+// begin shows everything of a target from the start: a rate misses the step from nothing to one.
+func (m *Metrics) begin(target string) {
+	for _, o := range outcomes {
+		m.deliveries.WithLabelValues(target, o)
+	}
+	m.calls.WithLabelValues(target)
+	m.withdrawals.WithLabelValues(target)
+	m.others.WithLabelValues(target)
+	m.paused(target, false)
 }
 
 func (m *Metrics) delivery(target, outcome string) {
@@ -50,6 +76,10 @@ func (m *Metrics) call(target string, d time.Duration) {
 
 func (m *Metrics) withdrawal(target string, d time.Duration) {
 	m.withdrawals.WithLabelValues(target).Observe(d.Seconds())
+}
+
+func (m *Metrics) confirmed(target string, d time.Duration) {
+	m.others.WithLabelValues(target).Observe(d.Seconds())
 }
 
 func (m *Metrics) paused(target string, is bool) {

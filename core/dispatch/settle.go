@@ -143,8 +143,11 @@ func (g *Group) report(s *store.Settlement) {
 	g.metrics.delivery(g.target.Name, outcome)
 	switch s.Status {
 	case store.Settled:
-		if c.Withdrawal && (s.Receipt != nil || c.Given) {
+		switch {
+		case c.Withdrawal && (s.Receipt != nil || c.Given):
 			g.metrics.withdrawal(g.target.Name, s.At.Sub(c.Since))
+		case s.Receipt != nil:
+			g.metrics.confirmed(g.target.Name, s.At.Sub(c.Since))
 		}
 		if c.Attempts == 0 && c.Status == store.Pending {
 			g.log.Debug("delivered", "delivery", c.ID, "outcome", s.Outcome)

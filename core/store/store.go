@@ -114,6 +114,9 @@ type Store interface {
 	Counts(ctx context.Context) (map[string]Counts, error)
 	// Waiting counts the pending deliveries of each target that wait for something else than it, by reason.
 	Waiting(ctx context.Context) (map[string]map[string]int64, error)
+	// Survey counts what a person has to see to. It reads every delivery that is pending or dead, which takes long
+	// when there are many.
+	Survey(ctx context.Context) (Survey, error)
 	// Audit counts every delivery and says by how much each target is off law 12; nothing is all zeros. It
 	// reads everything.
 	Audit(ctx context.Context) (map[string]int64, error)
@@ -246,6 +249,9 @@ const (
 	ReasonCrash     = "crash"
 	ReasonExhausted = "exhausted"
 )
+
+// DeadReasons are all reasons of dead letters.
+var DeadReasons = []string{ReasonRule, ReasonRejected, ReasonCrash, ReasonExhausted}
 
 // Reasons of pending deliveries.
 const (
@@ -421,6 +427,16 @@ type OpenErasures struct {
 	Oldest time.Time
 	// Error is of the last attempt that failed at the oldest one.
 	Error string
+}
+
+// Survey is what a person has to see to.
+type Survey struct {
+	// OldestPending is, of each target, since when the oldest of its pending deliveries is owed; absent if none is.
+	OldestPending map[string]time.Time
+	// Dead are the dead letters of each target by reason.
+	Dead map[string]map[string]int64
+	// Quarantined are the bodies of each source.
+	Quarantined map[string]int64
 }
 
 // Counts is how the deliveries of one target stand. Accepted, Delivered, Superseded and Erased count updates,

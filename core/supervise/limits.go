@@ -67,6 +67,8 @@ func (p *process) hold(l Limits, typ string) {
 		case <-looks.C:
 		}
 		memory, processes := usage(p.pid())
+		p.memory.Store(memory)
+		p.processes.Store(int64(processes))
 		switch {
 		case memory > l.Memory:
 			p.killFor(fmt.Sprintf("it took %d MiB of memory and may take %d; if it needs more, set memory in plugin %q", memory>>20, l.Memory>>20, typ))

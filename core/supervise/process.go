@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +27,9 @@ type process struct {
 	logStderr      func(io.Reader)
 	// exited is closed when the process was reaped and all that it wrote to stderr was logged.
 	exited chan struct{}
+
+	// memory and processes are what it took when it was last looked at.
+	memory, processes atomic.Int64
 
 	mu     sync.Mutex
 	living bool

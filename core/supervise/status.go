@@ -24,6 +24,10 @@ type Status struct {
 	State State
 	// Pid is zero when there is no process.
 	Pid int
+	// Memory, in bytes, and Processes are what the process takes with all that it started; zero before it was
+	// looked at for the first time.
+	Memory    int64
+	Processes int
 	// Since is when State came to be.
 	Since time.Time
 	// Restarts counts the launches after the first, those that failed included.
@@ -38,5 +42,9 @@ type Status struct {
 func (t *Target) Status() Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.status
+	s := t.status
+	if t.now != nil {
+		s.Memory, s.Processes = t.now.process.memory.Load(), int(t.now.process.processes.Load())
+	}
+	return s
 }

@@ -109,8 +109,10 @@ func (l *listener) quarantine(ctx context.Context, body []byte, reason string, s
 }
 
 func (l *listener) committed(res result, start time.Time) {
-	took := l.now().Sub(start)
+	now := l.now()
+	took := now.Sub(start)
 	l.metrics.commit.Observe(took.Seconds())
+	l.metrics.committed(now)
 	if l.log.IsDebug() {
 		l.log.Debug("update committed", "result", res.String(), "duration", took)
 	}

@@ -91,7 +91,7 @@ func (h *Handler) add(o Options, src config.Source, room *semaphore.Weighted) er
 		room:     room,
 		log:      log,
 		now:      o.Now,
-		metrics:  o.Metrics.source(src.Name),
+		metrics:  o.Metrics.source(src.Name, o.Now()),
 		draining: &h.draining,
 	})
 	if err != nil || access == nil {

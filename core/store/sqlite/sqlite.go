@@ -35,12 +35,13 @@ const readers = 4
 
 // Store is a store.Store over one file.
 type Store struct {
-	db    *sql.DB // reads
-	path  string
-	lock  *os.File // held while open
-	key   []byte   // HashKey
-	seal  sealer
-	stmts readStmts // prepared on db
+	db      *sql.DB // reads
+	path    string
+	lock    *os.File // held while open
+	key     []byte   // HashKey
+	seal    sealer
+	stmts   readStmts // prepared on db
+	metrics metrics
 
 	requests chan *request
 	asides   chan func(*writer)
@@ -115,7 +116,7 @@ func open(ctx context.Context, path string, keys [][]byte) (_ *Store, err error)
 		}
 	}()
 	s := &Store{
-		db: db, path: path, lock: lock, seal: seal,
+		db: db, path: path, lock: lock, seal: seal, metrics: newMetrics(),
 		requests: make(chan *request, maxGroup),
 		asides:   make(chan func(*writer)),
 		stopping: make(chan struct{}),

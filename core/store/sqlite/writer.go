@@ -180,6 +180,7 @@ func (s *Store) checkpoint(w *writer, from int) {
 	if err == nil && pages-done >= from {
 		err = w.stmts.checkpoint.QueryRow().Scan(&busy, &pages, &done)
 	}
+	s.metrics.log.Set(float64(pages - done))
 	if err != nil && !passes(err) {
 		s.poison.set(fmt.Errorf("bring the log into the file: %w", err))
 	}
@@ -188,7 +189,14 @@ func (s *Store) checkpoint(w *writer, from int) {
 // serve runs one group in one transaction and answers each request.
 func (s *Store) serve(w *writer, group []*request) {
 	answers := make([]error, len(group))
+	began := time.Now()
 	err := s.commit(w, group, answers)
+	if err != nil {
+		s.metrics.failed.Inc()
+	} else {
+		s.metrics.seconds.Observe(time.Since(began).Seconds())
+		s.metrics.requests.Observe(float64(len(group)))
+	}
 	for i, r := range group {
 		if err != nil {
 			r.done <- err

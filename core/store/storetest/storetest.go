@@ -31,6 +31,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"WithdrawalStaysUntilConfirmed", (*suite).withdrawalStays},
 		{"RetryWaits", (*suite).retryWaits},
 		{"WaitingIsCounted", (*suite).waiting},
+		{"SurveyFindsWhatIsOwed", (*suite).survey},
 		{"ForwardAfterAWrongClock", (*suite).forward},
 		{"DeadLetters", (*suite).deadLetters},
 		{"OldDeadLettersEnd", (*suite).oldDead},
