@@ -13,7 +13,7 @@ import (
 
 // surveyEvery is how often the store is surveyed at most, and surveyShare what part of the time that may take.
 const (
-	surveyEvery = 15 * time.Second
+	surveyEvery = 5 * time.Second
 	surveyShare = 20
 )
 

@@ -171,6 +171,9 @@ func (d *daemon) forward(ctx context.Context) time.Duration {
 
 // audit holds the store to law 12.
 func (d *daemon) audit(ctx context.Context) time.Duration {
+	for _, t := range d.config().Targets {
+		d.imbalance.WithLabelValues(t.Name) // shows also before anything was accepted
+	}
 	off, err := d.store.Audit(ctx)
 	if err != nil {
 		if ctx.Err() == nil {

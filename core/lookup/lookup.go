@@ -142,6 +142,7 @@ func Open(configs []Config, m *Metrics, log hclog.Logger) (*Set, hcl.Diagnostics
 				Detail: fmt.Sprintf("The lookup %q: %v.", c.Name, err)})
 			continue
 		}
+		m.begin(c.Name)
 		s.add(newLookup(c, b, m, log.With("lookup", c.Name)))
 	}
 	if diags.HasErrors() {

@@ -29,6 +29,14 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
+// begin shows every result from the start: a rate misses the step from nothing to one.
+func (m *Metrics) begin(lookup string) {
+	for _, result := range []string{"found", "missing", "failed", "resting"} {
+		m.results.WithLabelValues(lookup, result)
+	}
+	m.seconds.WithLabelValues(lookup)
+}
+
 func (m *Metrics) count(lookup, result string) { m.results.WithLabelValues(lookup, result).Inc() }
 
 func (m *Metrics) asked(lookup string, d time.Duration) {
