@@ -156,6 +156,12 @@ func TestObservability(t *testing.T) {
 	})
 	t.Run("reference", func(t *testing.T) { checkReference(t, live) })
 	t.Run("labels", func(t *testing.T) { checkLabels(t, live) })
+	t.Run("alerts", func(t *testing.T) {
+		for _, r := range alertRules(t) {
+			checkNames(t, r.Alert, r.Expr, live)
+		}
+	})
+	t.Run("dashboard", func(t *testing.T) { checkDashboard(t, live) })
 }
 
 // checkReference holds core/docs/metrics.md to what there is: name, type, labels and meaning, each way.
