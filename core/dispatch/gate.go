@@ -27,7 +27,7 @@ const (
 )
 
 // States are all of them.
-var States = []State{Running, ThrottledState, UnauthorizedState, DownState, StoreState}
+var States = []State{Running, ThrottledState, UnauthorizedState, DownState, FailingState, StoreState}
 
 // pauseRetry spaces the probes of a paused target.
 var pauseRetry = config.Retry{InitialInterval: time.Second, Multiplier: 2, MaxInterval: time.Minute, Jitter: 0.3}
