@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -236,18 +235,7 @@ func (l *lookup) find(ctx context.Context, p Person) (v cty.Value, err error) {
 	if err != nil {
 		return cty.NilVal, err
 	}
-	object := make(map[string]cty.Value, len(l.Fields))
-	for _, f := range l.Fields {
-		v, ok := values[f.Name]
-		if !ok {
-			v = cty.NullVal(f.Type)
-		}
-		if v.IsNull() && !f.Optional {
-			return cty.NilVal, &Missing{l.Name, fmt.Sprintf("knows no %s of them", f.Name)}
-		}
-		object[f.Name] = v
-	}
-	return cty.ObjectVal(object), nil
+	return l.Answer(values)
 }
 
 // judge notes how the system fares and makes the error that callers get.

@@ -20,6 +20,11 @@ var (
 	errUnknown      = errors.New("value that is not known")
 )
 
+// AppendJSON writes a value as records are written; its parts keep the types that they have.
+func AppendJSON(dst []byte, v cty.Value) ([]byte, error) {
+	return want{}.appendValue(dst, v, cty.DynamicPseudoType)
+}
+
 // appendValue writes v as JSON of type t, with sorted names and exact numbers. Elements keep their own
 // types where t says any.
 func (w want) appendValue(dst []byte, v cty.Value, t cty.Type) ([]byte, error) {
