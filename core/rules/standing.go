@@ -22,6 +22,15 @@ func (r *Rule) Permissions(state consent.State, now time.Time) []Standing {
 	return all
 }
 
+// Options are the names of the permissions that the rule reads by name.
+func (r *Rule) Options() []string {
+	all := make([]string, len(r.needs.permissions))
+	for i, n := range r.needs.permissions {
+		all[i] = n.option.Name
+	}
+	return all
+}
+
 // Preferences are the names of the preferences that the rule reads by name.
 func (r *Rule) Preferences() []string {
 	all := make([]string, len(r.needs.preferences))

@@ -22,6 +22,13 @@ func TestStandings(t *testing.T) {
 		if got := r.Permissions(state, now); !slices.Equal(got, c.permissions) {
 			t.Errorf("%s: permissions %v, want %v", c.rule, got, c.permissions)
 		}
+		var names []string
+		for _, p := range c.permissions {
+			names = append(names, p.Name)
+		}
+		if got := r.Options(); !slices.Equal(got, names) {
+			t.Errorf("%s: options %v, want %v", c.rule, got, names)
+		}
 		if got := r.Preferences(); !slices.Equal(got, c.preferences) {
 			t.Errorf("%s: preferences %v, want %v", c.rule, got, c.preferences)
 		}

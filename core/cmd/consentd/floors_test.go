@@ -24,7 +24,7 @@ var floors = []string{
 	"core/rules core/store core/lookup",
 	"core/config core/store/*",
 	"core/supervise core/webhook core/webhook/sender core/admin",
-	"core/dispatch",
+	"core/dispatch core/ruletest",
 	"core/daemon",
 	"core/cli core/bench",
 	"core/cmd/consentd core/fault",
