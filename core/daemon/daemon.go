@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/hcl/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -130,7 +129,7 @@ func (d *daemon) later(name string, run func(context.Context) error) {
 // stop ends the parts, the last started first.
 func (d *daemon) stop() {
 	d.draining.Store(true)
-	_, _ = sd.SdNotify(false, sd.SdNotifyStopping)
+	d.notifyStopping()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	for i := len(d.cleanups) - 1; i >= 0; i-- {
@@ -154,7 +153,11 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	if d.store, err = sqlite.Open(ctx, d.Config.Store.Path, d.Config.Encryption.Keys...); err != nil {
+	err = d.patiently("Opening the store", func() (err error) {
+		d.store, err = sqlite.Open(ctx, d.Config.Store.Path, d.Config.Encryption.Keys...)
+		return err
+	})
+	if err != nil {
 		return diags, environment(err)
 	}
 	d.later("store", func(context.Context) error { return d.store.Close() })
@@ -202,7 +205,8 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 	d.startListener(listener)
 	d.Log.Info("consentd runs", "version", d.Version, "listener", listener.Addr().String(), "admin", adminAddr.String(),
 		"targets", len(w.targets), "config", w.config.Hash)
-	_, _ = sd.SdNotify(false, sd.SdNotifyReady)
+	d.startWatchdog()
+	d.notifyReady()
 	if d.Started != nil {
 		d.Started(listener.Addr(), adminAddr)
 	}

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/hcl/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,8 +38,8 @@ func (d *daemon) reload(ctx context.Context) (admin.Reloaded, error) {
 	case d.draining.Load():
 		return admin.Reloaded{}, errors.New("consentd is ending")
 	}
-	_, _ = sd.SdNotify(false, sd.SdNotifyReloading+"\n"+sd.SdNotifyMonotonicUsec())
-	defer func() { _, _ = sd.SdNotify(false, sd.SdNotifyReady) }()
+	d.notifyReloading()
+	defer d.notifyReady()
 	began := time.Now()
 	w, err := d.replace(ctx, before)
 	d.reloads.mu.Lock()

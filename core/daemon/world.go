@@ -115,7 +115,7 @@ func (d *daemon) enter(ctx context.Context, w *world) error {
 			d.deliver(w, t)
 		}
 	}
-	if err := d.reroute(ctx, w); err != nil {
+	if err := d.patiently("Making the deliveries of new rules", func() error { return d.reroute(ctx, w) }); err != nil {
 		return err
 	}
 	if err := d.dropErasures(ctx, w); err != nil {
