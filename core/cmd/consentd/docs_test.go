@@ -155,7 +155,7 @@ func TestQuickstart(t *testing.T) {
 	dir := t.TempDir()
 	listener, admin := freeAddress(t), freeAddress(t)
 	move := strings.NewReplacer("127.0.0.1:8484", listener, "127.0.0.1:8485", admin)
-	for _, name := range []string{"config.hcl", "signup.json", "withdrawal.json"} {
+	for _, name := range []string{"config.hcl", "mapping.test.hcl", "signup.json", "withdrawal.json"} {
 		data, err := os.ReadFile(root + "/examples/quickstart/" + name)
 		if err != nil {
 			t.Fatal(err)
@@ -183,6 +183,7 @@ func TestQuickstart(t *testing.T) {
 	for _, want := range []string{
 		"The configuration is valid: 1 sources, 1 rules, 1 targets.",
 		`"newsletter": true`,
+		"6 passed, 0 failed.",
 		`200 {"status":"accepted"}`,
 		`200 {"status":"superseded"}`,
 		`"newsletter":true`,
