@@ -40,8 +40,11 @@ func (a *App) test() *cobra.Command {
 				return err
 			}
 			report := suite.Run(ruletest.Options{Match: match, Update: c.update})
-			if len(report.Tests) == 0 {
+			if len(report.Tests) == 0 && c.run != "" {
 				return usage("no test has a name that matches --run %q", c.run)
+			}
+			if len(report.Tests) == 0 {
+				return usage("there is no test in these files: write test \"what it shows\" { ... }")
 			}
 			updated, err := writeGolden(report.Golden)
 			if err != nil {

@@ -128,8 +128,12 @@ func (b *block) texts(name string) ([]string, hcl.Range, bool) {
 
 // oneOf is text out of a closed list; "" when it is absent.
 func (b *block) oneOf(name, otherwise string, allowed ...string) string {
-	s, at := b.text(name)
-	if s != "" && !slices.Contains(allowed, s) {
+	v, at, ok := b.value(name, cty.String)
+	if !ok {
+		return ""
+	}
+	s := v.AsString()
+	if !slices.Contains(allowed, s) {
 		b.p.report(at, "Unknown value", "In %s, %q cannot be %q. %s%s", b.what, name, s, eval.DidYouMean(s, allowed), otherwise)
 		return ""
 	}
@@ -138,11 +142,11 @@ func (b *block) oneOf(name, otherwise string, allowed ...string) string {
 
 // instant is zero when it is absent.
 func (b *block) instant(name string) (time.Time, hcl.Range) {
-	s, at := b.text(name)
-	if s == "" {
+	v, at, ok := b.value(name, cty.String)
+	if !ok {
 		return time.Time{}, at
 	}
-	t, err := time.Parse(time.RFC3339Nano, s)
+	t, err := time.Parse(time.RFC3339Nano, v.AsString())
 	if err != nil {
 		b.p.report(at, "Not a time", "In %s, %q is no time of RFC 3339. Write %s = \"2026-03-02T09:14:05Z\".", b.what, name, name)
 	}

@@ -46,8 +46,8 @@ func (s *Suite) Bind(cfg *config.Config, compiled []*rules.Rule) hcl.Diagnostics
 		b.done()
 	}
 	slices.SortStableFunc(p.diags, func(a, b *hcl.Diagnostic) int {
-		if c := strings.Compare(a.Subject.Filename, b.Subject.Filename); c != 0 {
-			return c
+		if a.Subject == nil || b.Subject == nil || a.Subject.Filename != b.Subject.Filename {
+			return 0 // file by file already
 		}
 		return a.Subject.Start.Byte - b.Subject.Start.Byte
 	})

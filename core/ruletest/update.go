@@ -20,6 +20,7 @@ const pause = time.Minute
 
 // update reads one update, and answers how many expectations stand in it.
 func (r *reading) update(b *block) int {
+	_, hasFile := b.body.Attributes["file"]
 	file, fileAt := b.text("file")
 	body, hasBody := b.expression("body")
 	sentAt, _ := b.instant("sent_at")
@@ -29,11 +30,11 @@ func (r *reading) update(b *block) int {
 	written := len(permissions)+len(preferences) > 0 || !sentAt.IsZero()
 	var message []byte
 	switch {
-	case file != "" && hasBody:
+	case hasFile && hasBody:
 		b.p.report(fileAt, "Update twice", "In %s, both %q and %q say what comes in. Keep one of them.", b.what, "file", "body")
-	case (file != "" || hasBody) && written:
+	case (hasFile || hasBody) && written:
 		b.p.report(b.header, "Update twice", "In %s, %q and %q say all that comes in. Take them out, or what stands beside them.", b.what, "file", "body")
-	case file != "":
+	case hasFile:
 		var err error
 		if message, err = os.ReadFile(filepath.Join(filepath.Dir(r.test.file), file)); err != nil {
 			b.p.report(fileAt, "Update cannot be read", "%v. A relative path starts at the test file's directory.", err)
