@@ -28,7 +28,7 @@ func (s *Suite) Run(o Options) Report {
 			continue
 		}
 		start := time.Now()
-		x := &run{suite: s, test: t, given: map[string]bool{}, results: map[string]*result{}, seen: c.test()}
+		x := &run{suite: s, test: t, given: map[string]bool{}, owed: map[string]bool{}, results: map[string]*result{}, seen: c.test()}
 		if o.Update {
 			x.golden = r.Golden
 		}
@@ -61,9 +61,10 @@ type run struct {
 	reason     string // for quarantine
 	withdrawal bool
 	asked      bool // whether an expectation spoke of the outcome
-	// results are what the rules make of the newest state, and given which of them gave their target a record.
-	results map[string]*result
-	given   map[string]bool
+	// results are what the rules make of the newest state, given which of them gave their target a record, and owed
+	// which still have to tell theirs of a withdrawal.
+	results     map[string]*result
+	given, owed map[string]bool
 
 	seen     *seen
 	golden   map[string][]byte // nil: it is compared
@@ -158,12 +159,17 @@ func (x *run) deliver(a consent.Applied, now time.Time) {
 		}
 		res := x.render(r, now)
 		res.standings = r.Permissions(x.state, now)
-		if res.err == nil && res.waits == nil && res.unasked == "" && len(res.records) == 0 && a.Withdrawal && x.given[r.Name] {
-			// As dispatch has it: to settle this would be to say that the target knows.
+		x.owed[r.Name] = x.owed[r.Name] || a.Withdrawal
+		switch { // as dispatch settles it
+		case res.err != nil || res.waits != nil || res.unasked != "":
+		case len(res.records) > 0:
+			x.given[r.Name], x.owed[r.Name] = true, false
+		case x.given[r.Name] && x.owed[r.Name]:
 			res.err = errors.New("the rule has nothing to say of a withdrawal, and the target still holds what it was given before: " +
 				"let its when be true then, as with permission.NAME.known")
+		default:
+			x.owed[r.Name] = false
 		}
-		x.given[r.Name] = x.given[r.Name] || len(res.records) > 0
 		x.results[r.Name] = &res
 	}
 }

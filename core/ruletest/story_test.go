@@ -139,6 +139,24 @@ update {
   expect { withdrawal = true }
 }
 expect "main" { records = [{ key = "ada", fields = { email = false, until = null, big = 9007199254740993, half = 0.5, likes = [], post = true } }] }`,
+		"a withdrawal is owed until the target is told": `
+source = source.dataguard
+update {
+  permission "post" { state = "CLAIMED" }
+}
+update {
+  permission "post" { state = "OBJECTED" }
+  expect "silent" { error = "nothing to say" }
+}
+update {
+  permission "post" { state = "OBJECTION_UPHELD" }
+  expect { withdrawal = false }
+  expect "silent" { error = "nothing to say" }
+}
+update {
+  permission "post" { state = "CLAIMED" }
+}
+expect "silent" { records = [{ key = "citizen-1" }] }`,
 		"a window that ends under a rule that then falls silent": `
 source = source.dataguard
 update {
