@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
 	"github.com/consentd/consentd/core/rules"
 	"github.com/consentd/consentd/core/rules/eval"
 )
@@ -17,8 +19,7 @@ func (r *reading) expect(b *block) {
 	said := 0
 	if expr, ok := b.expression("records"); ok {
 		said++
-		r.records(b, e)
-		_ = expr
+		r.records(b, expr, e)
 	}
 	if text, at := b.text("error"); text != "" {
 		said++
@@ -53,8 +54,7 @@ func (r *reading) expect(b *block) {
 	r.test.moments = append(r.test.moments, moment{now: r.now, expect: e})
 }
 
-func (r *reading) records(b *block, e *expectation) {
-	expr := b.body.Attributes["records"].Expr
+func (r *reading) records(b *block, expr hclsyntax.Expression, e *expectation) {
 	v, diags := b.p.scope.Value(expr)
 	b.p.diags = append(b.p.diags, diags...)
 	if diags.HasErrors() {
