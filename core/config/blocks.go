@@ -42,6 +42,7 @@ func (p *parser) config(c *Config, body *hclsyntax.Body) {
 	p.deadLetter(c, r.single("dead_letter"))
 	p.encryption(c, r.single("encryption"))
 	p.retention(c, r.single("retention"))
+	p.telemetry(c, r.single("telemetry"))
 	c.WithdrawalSLO = r.duration("withdrawal_slo", time.Minute, time.Second, long)
 	r.done()
 }

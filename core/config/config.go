@@ -33,6 +33,7 @@ type Config struct {
 	DeadLetter DeadLetter
 	Encryption Encryption
 	Retention  Retention
+	Telemetry  Telemetry
 	// WithdrawalSLO is how long a withdrawal may go unconfirmed before a warning.
 	WithdrawalSLO time.Duration
 	// Hash is the SHA-256, in hex, of the files' text in order of their names.

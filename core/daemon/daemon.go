@@ -26,6 +26,7 @@ import (
 	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/core/store/sqlite"
 	"github.com/consentd/consentd/core/supervise"
+	"github.com/consentd/consentd/core/trace"
 	"github.com/consentd/consentd/core/webhook"
 )
 
@@ -83,6 +84,7 @@ type daemon struct {
 	deliveries *dispatch.Metrics
 	webhooks   *webhook.Metrics
 	lookups    *lookup.Metrics
+	trace      *trace.Tracer
 	// imbalance is what audits find.
 	imbalance *prometheus.GaugeVec
 	// surveyed is what the last survey found; nil before the first.
@@ -168,6 +170,10 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 	d.router, d.front = &router{store: d.store}, &front{}
 	d.deliveries, d.webhooks = dispatch.NewMetrics(d.registry), webhook.NewMetrics(d.registry)
 	d.lookups = lookup.NewMetrics(d.registry)
+	if d.trace, err = trace.Start(ctx, d.Config.Telemetry, d.Version, trace.NewMetrics(d.registry), d.Log.Named("trace")); err != nil {
+		return diags, environment(err)
+	}
+	d.later("traces", d.trace.Stop)
 	d.registry.MustRegister(storeCollector{d.store, d.Log}, pluginCollector{d}, d.imbalance, reloadCollector{d}, worldCollector{d})
 	if own, tells := d.store.(prometheus.Collector); tells {
 		d.registry.MustRegister(own)

@@ -91,6 +91,7 @@ func fixed(before, after *config.Config) (names []string) {
 		{"admin > tls, whether there is such a block,", (before.Admin.TLS == nil) == (after.Admin.TLS == nil)},
 		{"admin > audit_file", before.Admin.AuditFile == after.Admin.AuditFile},
 		{"store", before.Store == after.Store},
+		{"telemetry", reflect.DeepEqual(before.Telemetry, after.Telemetry)},
 		{"encryption", reflect.DeepEqual(before.Encryption, after.Encryption)},
 	} {
 		if !f.same {

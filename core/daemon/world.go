@@ -73,7 +73,7 @@ func (d *daemon) build(ctx context.Context, p *plan, before *world) (_ *world, d
 		w.targets = append(w.targets, next)
 	}
 	w.handler, err = webhook.New(webhook.Options{
-		Listener: p.config.Listener, Sources: p.config.Sources, Store: d.router, Log: d.Log.Named("webhook"), Metrics: d.webhooks,
+		Listener: p.config.Listener, Sources: p.config.Sources, Store: d.router, Log: d.Log.Named("webhook"), Metrics: d.webhooks, Trace: d.trace,
 	})
 	return w, diags, environment(err)
 }
@@ -157,6 +157,7 @@ func (d *daemon) deliver(w *world, t *target) {
 		DeadRetryEvery: w.config.DeadLetter.RetryEvery,
 		ConfigHash:     w.config.Hash,
 		Identity:       identity(t.Target),
+		Trace:          d.trace,
 	}, d.store, d.deliveries, d.Log.Named("dispatch"))
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/core/supervise"
+	"github.com/consentd/consentd/core/trace"
 	"github.com/consentd/consentd/sdk"
 )
 
@@ -42,7 +43,9 @@ type rendering struct {
 
 // batch is what one worker delivers.
 type batch struct {
-	all []*rendering
+	ctx  context.Context // of its calls
+	span trace.Span
+	all  []*rendering
 	// records are what is to be sent, and owner whose each of them is.
 	records []sdk.Record
 	owner   []*rendering
@@ -52,6 +55,8 @@ type batch struct {
 func (g *Group) render(claims []store.Claimed) *batch {
 	now := time.Now()
 	b := &batch{all: make([]*rendering, len(claims))}
+	b.ctx, b.span = g.target.Trace.Deliver(g.calls, g.target.Name, claims)
+	span := g.target.Trace.Render(b.ctx)
 	withdrawals := 0
 	for i, c := range claims {
 		r := g.renderOne(c, now)
@@ -67,6 +72,7 @@ func (g *Group) render(claims []store.Claimed) *batch {
 			withdrawals += len(r.records)
 		}
 	}
+	span.End("rendered", false)
 	g.pace.spend(now, withdrawals, len(b.records)-withdrawals)
 	return b
 }
@@ -158,13 +164,16 @@ func (g *Group) deliver(ctx context.Context, b *batch, size int) {
 		r.outcome = worse(r.outcome, sdk.Retry("", ""))
 	}
 	g.settle(ctx, b.all)
+	b.span.End("settled", false)
 }
 
 // send makes one call. It returns false when no other should follow.
 func (g *Group) send(ctx context.Context, records []sdk.Record, owner []*rendering) bool {
 	callCtx, cancel := context.WithTimeout(ctx, g.target.Timeout)
 	start, pauses := time.Now(), g.pauses()
+	callCtx, span := g.target.Trace.Call(callCtx, g.target.Name, g.target.Plugin, len(records))
 	outcomes, err := g.target.Deliverer.Deliver(callCtx, records)
+	span.Answered(outcomes, err)
 	cancel()
 	g.metrics.call(g.target.Name, time.Since(start))
 	if errors.Is(err, supervise.ErrDown) {

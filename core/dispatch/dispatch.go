@@ -14,6 +14,7 @@ import (
 	"github.com/consentd/consentd/core/lookup"
 	"github.com/consentd/consentd/core/rules"
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/trace"
 	"github.com/consentd/consentd/sdk"
 )
 
@@ -47,6 +48,8 @@ type Target struct {
 	// Identity changes when the target becomes another system, say another account or list. What the system
 	// before was given says nothing of what this one holds.
 	Identity []byte
+	// Trace follows what is delivered; nil is no tracing.
+	Trace *trace.Tracer
 }
 
 // Group is the workers of one target. When more than one call may be in flight, the last free one is kept

@@ -156,7 +156,8 @@ func (g *Group) start(claims []store.Claimed, size int) {
 	g.workers.Go(func() {
 		defer g.end()
 		defer g.probes(claims, false)
-		g.deliver(g.calls, render(), size)
+		b := render()
+		g.deliver(b.ctx, b, size)
 	})
 }
 

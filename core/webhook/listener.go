@@ -17,6 +17,7 @@ import (
 	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/trace"
 )
 
 // commitTimeout bounds the wait for the store, so that a disk that hangs does not pile up requests. A
@@ -34,12 +35,15 @@ type listener struct {
 	now      func() time.Time
 	metrics  sourceMetrics
 	draining *atomic.Bool
+	trace    *trace.Tracer
 	// last is the result before, so that only a changed failure is logged loudly.
 	last atomic.Int32
 }
 
 func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r, span := l.trace.Receive(r, l.source.Name)
 	res := l.take(w, r)
+	span.End(res.String(), res.failed())
 	l.metrics.results[res].Inc()
 	if !res.failed() && res != quarantined && l.last.Load() != int32(accepted) {
 		l.last.Store(int32(accepted))
@@ -67,6 +71,7 @@ func (l *listener) take(w http.ResponseWriter, r *http.Request) (res result) {
 		w.Header()["Www-Authenticate"] = challenge
 		return l.refuse(unauthorized, "credential is missing, wrong or expired")
 	}
+	l.trace.Believe(r)
 	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		w.Header()["Accept-Encoding"] = identityOnly
 		return l.refuse(wrongMediaType, "content is encoded")
@@ -86,13 +91,16 @@ func (l *listener) take(w http.ResponseWriter, r *http.Request) (res result) {
 	if err != nil {
 		return l.quarantine(ctx, body, err.Error(), start)
 	}
-	verdict, err := l.store.Accept(ctx, consent.Update{
+	committing, span := l.trace.Commit(ctx, l.source.Name, string(state.CitizenID), start)
+	verdict, err := l.store.Accept(committing, consent.Update{
 		Source: l.source.Name, Type: l.source.UpdateType, Received: start, State: state, Body: body,
 		ApplyRegressions: l.source.ApplyRegressions,
 	})
 	if err != nil {
+		span.End(unavailable.String(), true)
 		return l.refuse(unavailable, "store cannot commit", "error", err)
 	}
+	span.End(verdicts[verdict].String(), false)
 	l.committed(verdicts[verdict], start)
 	return verdicts[verdict]
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/trace"
 )
 
 // Store is what the listener needs of the store. An update or a body is durable when a method returned
@@ -44,6 +45,8 @@ type Options struct {
 	Store    Store
 	Log      hclog.Logger
 	Metrics  *Metrics
+	// Trace follows what comes in; nil is no tracing.
+	Trace *trace.Tracer
 	// Now is the clock; nil is time.Now. Everything else is needed.
 	Now func() time.Time
 }
@@ -93,6 +96,7 @@ func (h *Handler) add(o Options, src config.Source, room *semaphore.Weighted) er
 		now:      o.Now,
 		metrics:  o.Metrics.source(src.Name, o.Now()),
 		draining: &h.draining,
+		trace:    o.Trace,
 	})
 	if err != nil || access == nil {
 		return err

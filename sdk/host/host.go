@@ -16,6 +16,7 @@ import (
 
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/consentd/consentd/sdk"
 	"github.com/consentd/consentd/sdk/internal/wire"
@@ -153,6 +154,12 @@ func (c *Client) Deliver(ctx context.Context, records []sdk.Record) ([]sdk.Outco
 		return nil, err
 	}
 	return outcomesFromProto(res.Outcomes, records), nil
+}
+
+// WithTraceparent has the calls made with the context tell the plugin of the trace that they are part of, in the form of W3C
+// Trace Context. It is metadata of the call and no part of the wire: a plugin that does not know it loses nothing.
+func WithTraceparent(ctx context.Context, traceparent string) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "traceparent", traceparent)
 }
 
 // Read returns one reading a record, in the records' order.

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -314,5 +315,22 @@ func TestDeadlineIsNoCancel(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// A plugin is told of the trace that a call is part of, also when the call outlives its context.
+func TestTraceparent(t *testing.T) {
+	const sent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	var came []string
+	client := clientOf(t, &raw{deliver: func(ctx context.Context) { came = metadata.ValueFromIncomingContext(ctx, "traceparent") }})
+	for _, want := range [][]string{nil, {sent}} {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		if want != nil {
+			ctx = WithTraceparent(ctx, sent)
+		}
+		if _, err := client.Deliver(ctx, []sdk.Record{{ID: "a"}}); err != nil || !slices.Equal(came, want) {
+			t.Errorf("%q came, %v; want %q", came, err, want)
+		}
+		cancel()
 	}
 }

@@ -23,6 +23,7 @@ var floors = []string{
 	"core/consent core/rules/eval",
 	"core/rules core/store core/lookup",
 	"core/config core/store/*",
+	"core/trace",
 	"core/supervise core/webhook core/webhook/sender core/admin",
 	"core/dispatch core/ruletest",
 	"core/daemon",
