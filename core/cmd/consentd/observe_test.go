@@ -51,7 +51,9 @@ func (i *instance) selfSigned() {
 // everything is a daemon that has one of each, after it has delivered something.
 func everything(t *testing.T) *instance {
 	t.Helper()
-	s := newSink(t)
+	s, refuses, picky := newSink(t), newSink(t), newSink(t)
+	refuses.answer = func(taken) int { return http.StatusUnauthorized }
+	picky.answer = func(taken) int { return http.StatusUnprocessableEntity }
 	i := configure(t, "")
 	i.selfSigned()
 	if err := os.WriteFile(i.path("people.csv"), []byte("id,mail\nzuleika@example.org,zuleika@csv.example.org\n"), 0o600); err != nil {
@@ -78,7 +80,7 @@ lookup "csv" "people" {
 encryption {
   keys = ["` + strings.Repeat("0f", 32) + `"]
 }
-` + s.reading("crm", "lookup.people.email"))
+` + s.reading("crm", "lookup.people.email") + refuses.config("refuses", "") + picky.config("picky", ""))
 	i.start()
 	https := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: patience}
 	defer https.CloseIdleConnections()
@@ -131,10 +133,33 @@ func rowOf(f *dto.MetricFamily) row {
 func TestObservability(t *testing.T) {
 	i := everything(t)
 	var text string
-	eventually(t, "every metric is there", func() bool {
-		text = i.metrics()
-		return strings.Contains(text, `consentd_quarantined{source="dataguard"} 1`)
-	})
+	for _, figure := range []string{
+		`consentd_quarantined{source="dataguard"} 1`,
+		`consentd_quarantined{source="renewed"} 0`,
+		`consentd_target_state{state="unauthorized",target="refuses"} 1`,
+		`consentd_target_state{state="running",target="refuses"} 0`,
+		`consentd_target_state{state="running",target="crm"} 1`,
+		`consentd_target_retry_timestamp_seconds{target="refuses"} 1.`,
+		`consentd_target_retry_timestamp_seconds{target="crm"} 0`,
+		`consentd_dead_letters{reason="rejected",target="picky"} 1`,
+		`consentd_dead_letters{reason="rejected",target="refuses"} 0`,
+		`consentd_oldest_delivery_seconds{target="picky"} 0`,
+		`consentd_withdrawal_slo_seconds 60`,
+		`consentd_store_keys 1`,
+		`consentd_ledger_imbalance{target="crm"} 0`,
+		`consentd_plugin_processes{target="crm"} 1`,
+		`consentd_withdrawal_seconds_count{target="crm"} 1`,
+	} {
+		eventually(t, figure, func() bool {
+			text = i.metrics()
+			return strings.Contains(text, "\n"+figure)
+		})
+	}
+	for _, never := range []string{`consentd_oldest_delivery_seconds{target="refuses"} 0`, `consentd_plugin_memory_bytes{target="crm"} 0`} {
+		if strings.Contains(text, "\n"+never+"\n") {
+			t.Error(never)
+		}
+	}
 	live := families(t, text)
 	t.Run("naming", func(t *testing.T) {
 		problems, err := promlint.New(strings.NewReader(text)).Lint()
