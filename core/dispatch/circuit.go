@@ -17,8 +17,8 @@ var failingRetry = config.Retry{InitialInterval: time.Second, Multiplier: 2, Max
 const failingFrom = 10
 
 // circuit holds one lane's deliveries back while all calls with them fail for a while, whomever they are about:
-// they wait without an attempt of theirs, and single ones try whether that is over. Withdrawals and the others
-// have one each, as a vendor may fail at the one and not at the other.
+// they wait without an attempt of theirs, and single ones, in turns, try whether that is over, which is held against
+// none of them. Withdrawals and the others have one each, as a vendor may fail at the one and not at the other.
 type circuit struct {
 	// failed are the deliveries with which the calls began that failed since the last one that did not.
 	failed  map[int64]bool
@@ -83,8 +83,13 @@ func (g *Group) judge(owner []*rendering, outcomes []sdk.Outcome) {
 		case first == nil:
 		case answered && c.answered():
 			g.log.Info("target does not fail any more", "withdrawals", withdrawal)
-		case !answered && c.fail(first.claim.ID, now):
-			g.log.Warn("target fails; what is due waits, and single deliveries try again", "withdrawals", withdrawal, "error", text(worst))
+		case !answered:
+			if c.fail(first.claim.ID, now) {
+				g.log.Warn("target fails; what is due waits, and single deliveries try again", "withdrawals", withdrawal, "error", text(worst))
+			}
+			for _, r := range owner {
+				r.blameless = r.blameless || r.claim.Withdrawal == withdrawal && c.failing()
+			}
 		}
 	}
 }

@@ -28,7 +28,7 @@ func TestFailingTarget(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		w.settle()
-		// Each of the first few at once, then one in ten seconds or so.
+		// Each of the first few at once, then one in ten seconds or so, in turns.
 		if n := len(w.vendor.delivered()); n < 300 || n > 600 {
 			t.Errorf("%d attempts in an hour", n)
 		}
@@ -41,11 +41,11 @@ func TestFailingTarget(t *testing.T) {
 				untried++
 			}
 		}
-		if untried < 100 {
-			t.Errorf("%d of 500 wait without an attempt", untried)
+		if untried < 480 {
+			t.Errorf("%d of 500 wait without an attempt that counts", untried)
 		}
 		down.Store(false)
-		time.Sleep(15 * time.Minute) // those that were tried have a back-off of their own
+		time.Sleep(15 * time.Second)
 		w.settle()
 		counts, err := w.store.Counts(context.Background())
 		if err != nil || counts["mail"].Delivered != 500 {

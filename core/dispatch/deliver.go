@@ -39,6 +39,8 @@ type rendering struct {
 	unanswered bool
 	// suspect is whether it was rejected together with everything else in its call.
 	suspect bool
+	// blameless is whether it failed for a while as everything does at the target.
+	blameless bool
 }
 
 // batch is what one worker delivers.

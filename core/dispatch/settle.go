@@ -86,9 +86,12 @@ func (g *Group) settlement(r *rendering, now time.Time) store.Settlement {
 		return g.bury(s, store.ReasonRejected, s.Error, now)
 	case s.Crashes >= maxCrashes:
 		return g.bury(s, store.ReasonCrash, s.Error, now)
-	case pausing(r.outcome.Kind) != "":
-		// The target is to blame. The gate holds the delivery back; it is due as soon as that opens.
+	case pausing(r.outcome.Kind) != "", r.blameless && r.outcome.Kind == sdk.KindRetry:
+		// The target is to blame. The gate or the circuit holds the delivery back; it is due as soon as that opens.
 		s.Status, s.Attempts, s.NextAttempt = c.Status, c.Attempts, now
+		if r.blameless {
+			s.NextAttempt = now.Add(named(r.outcome.RetryAfter))
+		}
 		s.Reason, s.FailingSince = c.Reason, c.FailingSince
 		return s
 	case c.Status == store.Dead:
