@@ -45,6 +45,8 @@ type Options struct {
 	Erase func(ctx context.Context, source, citizenID string) (Erased, error)
 	// Reload reads the configuration again, whole or not at all.
 	Reload func(ctx context.Context) (Reloaded, error)
+	// Explain says what would become of a body that came from a source now. Lookups are asked when lookUp is set.
+	Explain func(ctx context.Context, source string, body []byte, lookUp bool) (Explanation, error)
 	// Serving is whether the daemon takes updates: it has started and is not about to end.
 	Serving func() bool
 }
@@ -88,6 +90,7 @@ func (h *handler) routes() []Route {
 		{"POST /v1/citizens/{source}/{id}/release", operator, "citizen release", h.releaseHeld},
 		{"GET /v1/receipts", operator, "receipts export", h.listReceipts},
 		{"GET /v1/receipts/verify", read, "", h.verifyReceipts},
+		{"POST /v1/explain", operator, "explain", h.explain},
 		{"GET /metrics", read, "", promhttp.HandlerFor(h.Metrics, promhttp.HandlerOpts{}).ServeHTTP},
 		{"/", read, "", func(w http.ResponseWriter, _ *http.Request) {
 			problem(w, http.StatusNotFound, "no such page: try /v1/status, /metrics, /healthz or /readyz")

@@ -76,6 +76,7 @@ func newDesk(t *testing.T, admin config.Admin) *desk {
 		Release: func(context.Context, string, string) error { return nil },
 		Erase:   func(context.Context, string, string) (Erased, error) { return Erased{}, nil },
 		Reload:  func(context.Context) (Reloaded, error) { return Reloaded{}, nil },
+		Explain: func(context.Context, string, []byte, bool) (Explanation, error) { return Explanation{}, nil },
 		Serving: func() bool { return true },
 	}
 	if admin.AuditFile != "" {
@@ -133,6 +134,7 @@ var roles = map[string]struct {
 	"GET /v1/citizens/{source}/{id}/receipts": {"operator", "citizen receipts"},
 	"POST /v1/citizens/{source}/{id}/release": {"operator", "citizen release"},
 	"GET /v1/receipts":                        {"operator", "receipts export"},
+	"POST /v1/explain":                        {"operator", "explain"},
 	"GET /v1/receipts/verify":                 {"read", ""},
 	"GET /metrics":                            {"read", ""},
 	"/":                                       {"read", ""},

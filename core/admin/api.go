@@ -14,6 +14,10 @@ type Status struct {
 	Sources      []Source   `json:"sources"`
 	Targets      []Target   `json:"targets"`
 	Lookups      []Lookup   `json:"lookups,omitempty"`
+	Rules        []Rule     `json:"rules"`
+	Options      []Option   `json:"options"`
+	// WithdrawalSLO is how long a withdrawal may go unconfirmed, in seconds.
+	WithdrawalSLO float64 `json:"withdrawal_slo_seconds"`
 	// Quarantined is how many bodies are in quarantine, counted up to 1000.
 	Quarantined int `json:"quarantined"`
 	// Held is how many citizens have grants that are held.
@@ -34,6 +38,21 @@ type Source struct {
 	Path       string `json:"path"`
 	UpdateType string `json:"update_type"`
 	Auth       string `json:"auth"`
+}
+
+// Rule is one rule of a Status.
+type Rule struct {
+	Name   string `json:"name"`
+	Source string `json:"source"`
+	Target string `json:"target"`
+}
+
+// Option is the name that the configuration gives an option or group id of the sender.
+type Option struct {
+	Name          string `json:"name"`
+	ID            string `json:"id"`
+	Type          string `json:"type"`
+	Justification string `json:"justification,omitempty"`
 }
 
 // Lookup is one lookup of a Status.
@@ -166,6 +185,7 @@ type Permission struct {
 	State         string     `json:"state"`
 	Allowed       bool       `json:"allowed"`
 	RecordedAt    *time.Time `json:"recorded_at,omitempty"`
+	ValidFrom     *time.Time `json:"valid_from,omitempty"`
 	ValidUntil    *time.Time `json:"valid_until,omitempty"`
 }
 

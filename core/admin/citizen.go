@@ -61,7 +61,7 @@ func permissions(s consent.State, now time.Time) []Permission {
 	for _, p := range s.Permissions {
 		all = append(all, Permission{
 			OptionType: p.OptionType, OptionID: p.OptionID, Justification: p.Justification, State: p.State,
-			Allowed: p.Allowed(now), RecordedAt: When(p.RecordedAt), ValidUntil: When(p.ValidUntil),
+			Allowed: p.Allowed(now), RecordedAt: When(p.RecordedAt), ValidFrom: When(p.ValidFrom), ValidUntil: When(p.ValidUntil),
 		})
 	}
 	return all

@@ -25,6 +25,14 @@ var ErrNotRunning = errors.New("no consentd answers")
 // ErrAddress is wrapped when what should be the admin address is none.
 var ErrAddress = errors.New("no admin address")
 
+// RefusedError is an answer of the daemon that is not 2xx.
+type RefusedError struct {
+	Status int
+	Text   string
+}
+
+func (e *RefusedError) Error() string { return e.Text }
+
 // Client speaks the JSON API.
 type Client struct {
 	base, token string
@@ -197,6 +205,16 @@ func (c *Client) Erase(ctx context.Context, source, id string) (out Erased, err 
 	return out, err
 }
 
+// Explain says what would become of a body that came from a source now.
+func (c *Client) Explain(ctx context.Context, source string, body []byte, lookUp bool) (out Explanation, err error) {
+	q := url.Values{"source": {source}, "lookup": {strconv.FormatBool(lookUp)}}
+	err = c.do(ctx, http.MethodPost, "/v1/explain?"+q.Encode(), raw(body), &out)
+	return out, err
+}
+
+// raw is a body that is sent as it is.
+type raw []byte
+
 func citizenPath(source, id string) string {
 	return "/v1/citizens/" + url.PathEscape(source) + "/" + url.PathEscape(id)
 }
@@ -206,7 +224,9 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		return c.err
 	}
 	var body io.Reader
-	if in != nil {
+	if as, is := in.(raw); is {
+		body = bytes.NewReader(as)
+	} else if in != nil {
 		data, err := json.Marshal(in)
 		if err != nil {
 			return err
@@ -238,7 +258,7 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		if json.Unmarshal(data, &p) != nil || p.Error == "" {
 			return fmt.Errorf("%s answered %s, which no consentd does: if it speaks TLS, write the address with https://; else name consentd's admin address with --address or CONSENTD_ADMIN_ADDR", c.place, res.Status)
 		}
-		return errors.New(p.Error)
+		return &RefusedError{res.StatusCode, p.Error}
 	}
 	return json.Unmarshal(data, out)
 }

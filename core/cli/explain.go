@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -10,24 +9,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"github.com/consentd/consentd/core/admin"
 	"github.com/consentd/consentd/core/config"
-	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/daemon"
 	"github.com/consentd/consentd/core/lookup"
-	"github.com/consentd/consentd/core/rules"
 	"github.com/consentd/consentd/core/webhook"
 )
-
-// explained is what one rule makes of an update.
-type explained struct {
-	Rule    string            `json:"rule"`
-	Target  string            `json:"target"`
-	Records []json.RawMessage `json:"records"`
-	Error   string            `json:"error,omitempty"`
-	// Lookups are what the rule would look up and was not asked for; Waits is why the delivery would wait.
-	Lookups []string `json:"lookups,omitempty"`
-	Waits   string   `json:"waits,omitempty"`
-}
 
 func (a *App) explain() *cobra.Command {
 	var c configured
@@ -76,27 +63,15 @@ func (a *App) explain() *cobra.Command {
 				}
 				defer lookups.Close()
 			}
-			all, failed := []explained{}, 0
-			for _, r := range compiled {
-				if r.Source != src.Name {
-					continue
-				}
-				e := explained{Rule: r.Name, Target: r.Target, Records: []json.RawMessage{}}
-				found, err := e.lookUp(cmd.Context(), lookups, r, src.Name, state, now)
-				if err != nil {
-					return err
-				}
-				if len(e.Lookups) > 0 || e.Waits != "" {
-					all = append(all, e)
-					continue
-				}
-				records, err := r.Evaluate(src.Name, state, now, found)
-				if err != nil {
-					e.Error = err.Error()
+			all, err := daemon.Explain(cmd.Context(), compiled, lookups, src.Name, state, now)
+			if err != nil {
+				return err
+			}
+			failed := 0
+			for _, e := range all {
+				if e.Error != "" {
 					failed++
 				}
-				e.Records = append(e.Records, records...)
-				all = append(all, e)
 			}
 			if err := a.printExplained(all, c.json); err != nil || failed == 0 {
 				return err
@@ -112,29 +87,7 @@ func (a *App) explain() *cobra.Command {
 	return cmd
 }
 
-// lookUp asks what the rule needs, or notes that it was not asked.
-func (e *explained) lookUp(ctx context.Context, lookups *lookup.Set, r *rules.Rule, source string, state consent.State, now time.Time) (rules.Found, error) {
-	names := r.Lookups(source, state, now)
-	if len(names) == 0 {
-		return nil, nil
-	}
-	if lookups == nil {
-		e.Lookups = names
-		return nil, nil
-	}
-	found, err := lookups.Fetch(ctx, names, lookup.Person{
-		Source: source, ID: string(state.CitizenID), ExternalRef: string(state.ExternalRef), ApplicationID: string(state.ApplicationID),
-	})
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if err != nil {
-		e.Waits = err.Error()
-	}
-	return found, nil
-}
-
-func (a *App) printExplained(all []explained, asJSON bool) error {
+func (a *App) printExplained(all []admin.Explained, asJSON bool) error {
 	if asJSON {
 		return printJSON(a.Stdout, all)
 	}

@@ -32,6 +32,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 			Name: src.Name, Path: src.Path, UpdateType: string(src.UpdateType), Auth: string(src.Auth.Mode),
 		})
 	}
+	w.outline(&s)
 	counts, err := d.store.Counts(ctx)
 	if err != nil {
 		return s, err
@@ -76,6 +77,17 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	s.Quarantined = len(quarantined)
 	s.Held, err = d.store.Held(ctx)
 	return s, err
+}
+
+// outline tells what the configuration connects with what.
+func (w *world) outline(s *admin.Status) {
+	s.Rules, s.Options, s.WithdrawalSLO = []admin.Rule{}, []admin.Option{}, w.config.WithdrawalSLO.Seconds()
+	for _, r := range w.config.Rules {
+		s.Rules = append(s.Rules, admin.Rule{Name: r.Name, Source: r.Source, Target: r.Target})
+	}
+	for _, o := range w.config.Names.Options {
+		s.Options = append(s.Options, admin.Option{Name: o.Name, ID: o.ID, Type: o.Type, Justification: o.Justification})
+	}
 }
 
 // pluginCollector exports how the plugins' processes fare: a crash loop is a counter that climbs.
