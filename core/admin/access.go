@@ -155,3 +155,8 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 	}
 	return ctx
 }
+
+func (h *handler) caller(w http.ResponseWriter, r *http.Request) {
+	c := CallerOf(r.Context())
+	h.answer(w, WhoAsks{c.Actor, string(c.Role)}, nil)
+}

@@ -47,6 +47,9 @@ type Options struct {
 	Reload func(ctx context.Context) (Reloaded, error)
 	// Explain says what would become of a body that came from a source now. Lookups are asked when lookUp is set.
 	Explain func(ctx context.Context, source string, body []byte, lookUp bool) (Explanation, error)
+	// Console makes the pages under /, nil if there are none. With api it reaches the API as who sent a request does, or
+	// as the bearer of a token if one is given.
+	Console func(api func(from *http.Request, token string) *Client) http.Handler
 	// Serving is whether the daemon takes updates: it has started and is not about to end.
 	Serving func() bool
 }
@@ -66,7 +69,14 @@ func NewHandler(o Options) http.Handler {
 	// Probes carry no token.
 	mux.HandleFunc("GET /healthz", h.healthz)
 	mux.HandleFunc("GET /readyz", h.readyz)
-	mux.Handle("/", http.NewCrossOriginProtection().Handler(api))
+	if o.Console == nil {
+		mux.Handle("/", http.NewCrossOriginProtection().Handler(api))
+	} else {
+		mux.Handle("/v1/", http.NewCrossOriginProtection().Handler(api))
+		mux.Handle("/metrics", api)
+		pages := o.Console(func(from *http.Request, token string) *Client { return inProcess(api, from, token) })
+		mux.Handle("/", http.NewCrossOriginProtection().Handler(pages))
+	}
 	return h.checkHost(mux)
 }
 
@@ -90,6 +100,7 @@ func (h *handler) routes() []Route {
 		{"POST /v1/citizens/{source}/{id}/release", operator, "citizen release", h.releaseHeld},
 		{"GET /v1/receipts", operator, "receipts export", h.listReceipts},
 		{"GET /v1/receipts/verify", read, "", h.verifyReceipts},
+		{"GET /v1/caller", read, "", h.caller},
 		{"POST /v1/explain", operator, "explain", h.explain},
 		{"GET /metrics", read, "", promhttp.HandlerFor(h.Metrics, promhttp.HandlerOpts{}).ServeHTTP},
 		{"/", read, "", func(w http.ResponseWriter, _ *http.Request) {

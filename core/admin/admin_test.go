@@ -134,6 +134,7 @@ var roles = map[string]struct {
 	"GET /v1/citizens/{source}/{id}/receipts": {"operator", "citizen receipts"},
 	"POST /v1/citizens/{source}/{id}/release": {"operator", "citizen release"},
 	"GET /v1/receipts":                        {"operator", "receipts export"},
+	"GET /v1/caller":                          {"read", ""},
 	"POST /v1/explain":                        {"operator", "explain"},
 	"GET /v1/receipts/verify":                 {"read", ""},
 	"GET /metrics":                            {"read", ""},

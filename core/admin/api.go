@@ -37,7 +37,9 @@ type Source struct {
 	Name       string `json:"name"`
 	Path       string `json:"path"`
 	UpdateType string `json:"update_type"`
-	Auth       string `json:"auth"`
+	// ApplicationID is empty when updates of any are taken.
+	ApplicationID string `json:"application_id,omitempty"`
+	Auth          string `json:"auth"`
 }
 
 // Rule is one rule of a Status.
@@ -261,6 +263,12 @@ type Receipt struct {
 	Config       string   `json:"config"`
 	Subject      string   `json:"subject"`
 	Hash         string   `json:"hash"`
+}
+
+// WhoAsks is the answer to GET /v1/caller: who the daemon takes the caller for.
+type WhoAsks struct {
+	Actor string `json:"actor"`
+	Role  string `json:"role"`
 }
 
 // Problem is the body of every answer that is not 2xx.

@@ -205,6 +205,12 @@ func (c *Client) Erase(ctx context.Context, source, id string) (out Erased, err 
 	return out, err
 }
 
+// Caller is who the daemon takes the client for.
+func (c *Client) Caller(ctx context.Context) (out WhoAsks, err error) {
+	err = c.do(ctx, http.MethodGet, "/v1/caller", nil, &out)
+	return out, err
+}
+
 // Explain says what would become of a body that came from a source now.
 func (c *Client) Explain(ctx context.Context, source string, body []byte, lookUp bool) (out Explanation, err error) {
 	q := url.Values{"source": {source}, "lookup": {strconv.FormatBool(lookUp)}}

@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 
 	"github.com/consentd/consentd/core/admin"
 	"github.com/consentd/consentd/core/config"
+	"github.com/consentd/consentd/core/console"
 )
 
 func (d *daemon) startAdmin() (net.Addr, error) {
@@ -21,8 +23,10 @@ func (d *daemon) startAdmin() (net.Addr, error) {
 	if err != nil {
 		return nil, inUse(err, "admin > address")
 	}
+	pages := console.New(console.Options{Metrics: d.registry, Status: d.status, Log: log.Named("console")})
 	server := admin.NewServer(admin.NewHandler(admin.Options{
-		Admin: func() config.Admin { return d.inForce().Admin }, Audit: audit, Store: d.store, Metrics: d.registry, Log: log,
+		Console: pages.Handler,
+		Admin:   func() config.Admin { return d.inForce().Admin }, Audit: audit, Store: d.store, Metrics: d.registry, Log: log,
 		Status: d.status, Replay: d.replay, Release: d.release, Erase: d.erase, Reload: d.reload, Explain: d.explain,
 		Serving: func() bool { return d.world.Load() != nil && !d.draining.Load() },
 	}), d.Config.Admin.TLS, log)
@@ -31,6 +35,8 @@ func (d *daemon) startAdmin() (net.Addr, error) {
 		server.TLSConfig.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return d.inForce().Admin.TLS, nil }
 	}
 	d.serve("admin", server, l, server.TLSConfig != nil)
+	// On the stack above the server's own end, which waits for streams.
+	d.later("console", func(context.Context) error { pages.Close(); return nil })
 	return l.Addr(), nil
 }
 

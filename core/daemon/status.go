@@ -29,7 +29,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	d.reloads.mu.Unlock()
 	for _, src := range w.config.Sources {
 		s.Sources = append(s.Sources, admin.Source{
-			Name: src.Name, Path: src.Path, UpdateType: string(src.UpdateType), Auth: string(src.Auth.Mode),
+			Name: src.Name, Path: src.Path, UpdateType: string(src.UpdateType), ApplicationID: src.ApplicationID, Auth: string(src.Auth.Mode),
 		})
 	}
 	w.outline(&s)

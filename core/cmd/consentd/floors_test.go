@@ -25,7 +25,7 @@ var floors = []string{
 	"core/config core/store/*",
 	"core/trace",
 	"core/supervise core/webhook core/webhook/sender core/admin",
-	"core/dispatch core/ruletest",
+	"core/dispatch core/ruletest core/console",
 	"core/daemon",
 	"core/cli core/bench",
 	"core/cmd/consentd core/fault",
