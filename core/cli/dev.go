@@ -68,7 +68,7 @@ func (a *App) runDev(ctx context.Context) error {
 		Warn: func(d hcl.Diagnostics) { _ = a.diagnose(cfg, d, false) },
 		Started: func(listener, admin net.Addr) {
 			source := fmt.Sprintf("http://%s%s", listener, cfg.Sources[0].Path)
-			fmt.Fprintf(a.Stdout, devWelcome, admin, source)
+			fmt.Fprintf(a.Stdout, devWelcome, admin, admin, source)
 			samples.Go(func() { a.sendSamples(ctx, source, out) })
 		},
 	})
@@ -76,12 +76,13 @@ func (a *App) runDev(ctx context.Context) error {
 	return errors.Join(a.diagnose(cfg, diags, false), ended(err))
 }
 
-const devWelcome = `consentd runs with simulated vendors and a temporary store. Ctrl-C ends it.
+const devWelcome = `http://%s/ is the console. consentd runs with simulated vendors and a temporary store. Ctrl-C ends it.
 
   status      consentd status --address %s
   an update   consentd send --to %s --header X-API-Key --credential dev FILE
 
-An invented update is sent every second. What arrives at the vendors:
+An invented update is sent every second. One person's address is misspelt, and now and then an update is of another
+application, so there is something to mend in the console. What arrives at the vendors:
 
 `
 
@@ -150,19 +151,33 @@ func (a *App) sendSamples(ctx context.Context, source string, out *chronicle) {
 	}
 }
 
-var samplePeople = []string{"ada.lovelace", "alan.turing", "grace.hopper", "edsger.dijkstra", "barbara.liskov"}
+// The last one's address lacks its @, which Mailchimp refuses.
+var samplePeople = []string{"ada.lovelace@example.org", "alan.turing@example.org", "grace.hopper@example.org",
+	"edsger.dijkstra@example.org", "barbara.liskov@example.org", "charles.babbage.example.org"}
+
+// strayEvery is how many updates there are to one that is of another application, and misspeltEvery to one of who is
+// misspelt.
+const strayEvery, misspeltEvery = 40, 60
 
 // sample is the i-th invented update: everybody signs up, then every other one withdraws, and so on.
 func sample(i int, now time.Time) consent.State {
-	person, round := i%len(samplePeople), i/len(samplePeople)
+	people := samplePeople[:len(samplePeople)-1]
+	person, round := i%len(people), i/len(people)
 	state := "GRANTED"
-	if round > 0 && (person+round)%2 == 0 {
+	switch {
+	case i%misspeltEvery == len(people):
+		person = len(people)
+	case round > 0 && (person+round)%2 == 0:
 		state = "DENIED"
+	}
+	application := consent.Identifier("dev")
+	if i%strayEvery == strayEvery/4 {
+		application = "somebody-elses"
 	}
 	choices := []consent.Choice{{Reference: "jazz", Label: "Jazz"}, {Reference: "blues", Label: "Blues"}}
 	return consent.State{
-		ApplicationID: "dev", CitizenID: consent.Identifier(fmt.Sprintf("citizen-%d", person+1)),
-		ExternalRef: consent.Identifier(samplePeople[person] + "@example.org"),
+		ApplicationID: application, CitizenID: consent.Identifier(fmt.Sprintf("citizen-%d", person+1)),
+		ExternalRef: consent.Identifier(samplePeople[person]),
 		Permissions: []consent.Permission{{
 			TransactionID: fmt.Sprintf("t-%d", i), OptionType: "option", OptionID: "k3Rmx", Justification: "consent",
 			State: state, Channel: "web", RecordedAt: now, ObtainedAt: now, ValidFrom: now.Add(-time.Second),

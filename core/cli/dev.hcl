@@ -21,6 +21,8 @@ source "dataguard" {
   path        = "/webhooks/dataguard"
   update_type = "effective-permission"
 
+  application_id = "dev"
+
   auth "api_key" {
     header = "X-API-Key"
     keys   = ["dev"]
