@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // TLSFiles name the PEM files with which a Client speaks to an https address. Empty: what the system trusts, and no
@@ -56,7 +57,9 @@ func (c *Client) unreachable(err error) error {
 		return fmt.Errorf("%s shows a certificate that is not good: %w", c.place, verify.Err)
 	case errors.As(err, &header), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return fmt.Errorf("%s speaks no TLS: write the address with http://", c.place)
-	case strings.Contains(err.Error(), "remote error: tls:"):
+	case strings.Contains(err.Error(), "remote error: tls:"),
+		// In TLS 1.3 the refusal comes after the client's last word, and what is written next may meet the end first.
+		strings.HasPrefix(c.base, "https:") && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)):
 		return fmt.Errorf("%s does not take the client's certificate: name one of the authority in admin > tls > client_ca_file with --client-cert and --client-key: %w", c.place, err)
 	}
 	return fmt.Errorf("ask %s: %w; is it consentd's admin address? Name it with --address or CONSENTD_ADMIN_ADDR", c.place, err)
