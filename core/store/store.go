@@ -39,6 +39,11 @@ type Store interface {
 	Held(ctx context.Context) (int, error)
 	// Citizen is what is known of one.
 	Citizen(ctx context.Context, source, citizenID string) (consent.Citizen, error)
+	// Citizens lists up to limit citizens of all sources in the order of the store's own numbers, after the one
+	// given. No snapshot is held between two calls: who changes meanwhile is listed as of one or the other.
+	Citizens(ctx context.Context, after int64, limit int) ([]Known, error)
+	// Extent is how much is known. As long as it is the same, so is every citizen's state.
+	Extent(ctx context.Context) (Extent, error)
 
 	// Reroute brings the deliveries in line with the routes of a new configuration, by source: a rule that is
 	// new gets a pending delivery for every citizen of its source, one that feeds another target starts
@@ -112,6 +117,17 @@ type Store interface {
 
 	// Counts is how the deliveries of each target stand. It is cheap.
 	Counts(ctx context.Context) (map[string]Counts, error)
+	// Fuses says of each target whose fuse ever blew how it stands. One blows with the settlement of a delivery that
+	// stays pending with ReasonFuse; such a delivery is not due, unless it is given a next attempt.
+	Fuses(ctx context.Context) (map[string]Fuse, error)
+	// Granted says when each delivery of a target was last settled as granted, of those settled since, by the
+	// delivery's ID.
+	Granted(ctx context.Context, target string, since time.Time) (map[int64]time.Time, error)
+	// RetryFuse makes what a target's fuse holds due now, to be held or let through anew.
+	RetryFuse(ctx context.Context, target string, now time.Time) (int, error)
+	// ReleaseFuse makes a target's fuse whole, and what it holds due now with ReasonReleased; it says how many that
+	// are. It works in many small commits and may be interrupted: called again it goes on.
+	ReleaseFuse(ctx context.Context, target string, now time.Time) (int, error)
 	// Waiting counts the pending deliveries of each target that wait for something else than it, by reason.
 	Waiting(ctx context.Context) (map[string]map[string]int64, error)
 	// Survey counts what a person has to see to. It reads every delivery that is pending or dead, which takes long
@@ -233,7 +249,7 @@ type Delivery struct {
 	// Outcome is the last attempt's, in the word of package sdk, or OutcomeResync when there was none since a resync.
 	Outcome string
 	// Reason says why a dead letter stopped: rule, rejected, crash or exhausted. Of a pending one it says what it
-	// waits for, if that is not the target: identity or lookup.
+	// waits for, if that is not the target: identity, lookup or fuse; or that it waited for the last: released.
 	Reason string
 	// Error is for a person and holds nothing of the citizen.
 	Error string
@@ -259,7 +275,34 @@ const (
 	ReasonIdentity = "identity"
 	// ReasonLookup: a lookup does not answer.
 	ReasonLookup = "lookup"
+	// ReasonFuse: it would grant, and its target's fuse has blown.
+	ReasonFuse = "fuse"
+	// ReasonReleased: the fuse held it, and an operator let it through. It waits for nothing.
+	ReasonReleased = "released"
 )
+
+// Known is one citizen with the newest state.
+type Known struct {
+	// Number is the store's own.
+	Number            int64
+	Source, CitizenID string
+	Version           int64
+	// Body is what consent.Decode reads; nil when it cannot be opened.
+	Body []byte
+}
+
+// Extent is how many citizens are known, and the newest version of any.
+type Extent struct {
+	Citizens, Newest int64
+}
+
+// Fuse is how a target's fuse stands.
+type Fuse struct {
+	// Blown is since when it is; zero when it is whole.
+	Blown time.Time
+	// Released is when an operator last made it whole; zero if never.
+	Released time.Time
+}
 
 // Claimed is a delivery that was handed out, with its citizen's newest state.
 type Claimed struct {
@@ -294,6 +337,8 @@ type Settlement struct {
 	Digest []byte
 	// Given is whether records were sent, whatever came of it.
 	Given bool
+	// Granted is whether what was sent, whatever came of it, counts for the target's fuse.
+	Granted bool
 	// Receipt is written when it is not nil.
 	Receipt *Receipt
 }

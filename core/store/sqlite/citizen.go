@@ -32,6 +32,32 @@ func (s *Store) Citizen(ctx context.Context, source, citizenID string) (consent.
 	return c, err
 }
 
+// Citizens lists citizens in the order of their numbers.
+func (s *Store) Citizens(ctx context.Context, after int64, limit int) ([]store.Known, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT id, source, citizen_id, version, body FROM citizen WHERE id > ? ORDER BY id LIMIT ?`, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []store.Known
+	for rows.Next() {
+		var k store.Known
+		var body []byte
+		if err := rows.Scan(&k.Number, &k.Source, &k.CitizenID, &k.Version, &body); err != nil {
+			return nil, err
+		}
+		k.Body, _ = s.seal.open(place{columnBody, who{k.Source, k.CitizenID}}, body)
+		all = append(all, k)
+	}
+	return all, rows.Err()
+}
+
+// Extent is how many citizens are known, and the newest version of any.
+func (s *Store) Extent(ctx context.Context) (e store.Extent, err error) {
+	err = s.db.QueryRowContext(ctx, `SELECT count(*), coalesce(max(version), 0) FROM citizen`).Scan(&e.Citizens, &e.Newest)
+	return e, err
+}
+
 // Held is how many citizens have grants that are held.
 func (s *Store) Held(ctx context.Context) (n int, err error) {
 	err = s.db.QueryRowContext(ctx, `SELECT count(*) FROM citizen WHERE held IS NOT NULL`).Scan(&n)

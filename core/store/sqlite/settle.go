@@ -49,7 +49,7 @@ func (w *writer) settleAs(st store.Settlement, was standing) (done bool, err err
 	is := standing{st.Status, was.withdrawal && (st.Status == store.Pending || st.Status == store.Dead)}
 	res, err := w.stmts.settle.Exec(is.status, is.withdrawal, delivered(st), st.Digest, st.Attempts, st.Crashes,
 		nullable(st.NextAttempt), micros(st.FailingSince), micros(st.At), st.Outcome, st.Reason, st.Error, st.Given,
-		c.ID, c.Desired, was.status, was.withdrawal)
+		granted(st), c.ID, c.Desired, was.status, was.withdrawal)
 	if err != nil {
 		return false, dbError{err}
 	}
@@ -58,6 +58,11 @@ func (w *writer) settleAs(st store.Settlement, was standing) (done bool, err err
 	}
 	w.ledger.count(c.Target, was, -1)
 	w.ledger.count(c.Target, is, 1)
+	if st.Reason == store.ReasonFuse {
+		if err := w.exec(w.stmts.blowFuse, c.Target, micros(st.At)); err != nil {
+			return false, err
+		}
+	}
 	if is.status == store.Settled && was.status != store.Settled {
 		w.ledger[ledgerKey{c.Target, entryDelivered}]++
 	}
@@ -81,7 +86,8 @@ func (w *writer) settleChanged(st store.Settlement) (done bool, err error) {
 	case desired == st.Claim.Desired:
 		return w.settleAs(st, was)
 	}
-	return true, w.exec(w.stmts.settleOlder, delivered(st), st.Digest, micros(st.At), st.Outcome, st.Given, st.Status == store.Settled, st.Claim.ID)
+	return true, w.exec(w.stmts.settleOlder, delivered(st), st.Digest, micros(st.At), st.Outcome, st.Given, st.Status == store.Settled,
+		granted(st), st.Claim.ID)
 }
 
 // delivered is the version that the target is known to hold from now on.
@@ -90,4 +96,12 @@ func delivered(st store.Settlement) int64 {
 		return st.Claim.Desired
 	}
 	return st.Claim.Delivered
+}
+
+// granted is when a grant was sent; NULL leaves the column as it is.
+func granted(st store.Settlement) any {
+	if !st.Granted {
+		return nil
+	}
+	return micros(st.At)
 }

@@ -67,7 +67,7 @@ type writeStmts struct {
 	selectStanding, insertDelivery, replaceDelivery *sql.Stmt
 	selectSettle, settle, settleOlder               *sql.Stmt
 	insertReceipt, insertQuarantine                 *sql.Stmt
-	selectTombstone                                 *sql.Stmt
+	blowFuse, selectTombstone                       *sql.Stmt
 	resealCitizen, resealQuarantine, resealErasure  *sql.Stmt
 	endKeys                                         *sql.Stmt
 	all                                             []statement
@@ -103,12 +103,15 @@ func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
 		{&s.selectSettle, `SELECT status, withdrawal, desired FROM delivery WHERE id = ?`},
 		{&s.settle, `UPDATE delivery SET
 				status = ?, withdrawal = ?, delivered = ?, digest = ?, attempts = ?, crashes = ?, next_attempt = ?,
-				failing_since = ?, settled_at = ?, outcome = ?, reason = ?, error = ?, given = max(given, ?)
+				failing_since = ?, settled_at = ?, outcome = ?, reason = ?, error = ?, given = max(given, ?),
+				granted = coalesce(?, granted)
 			WHERE id = ? AND desired = ? AND status = ? AND withdrawal = ?`},
 		{&s.settleOlder, `UPDATE delivery SET
 				delivered = ?1, digest = CASE WHEN outcome = 'resync' THEN NULL ELSE ?2 END, settled_at = ?3, outcome = ?4, given = max(given, ?5),
-				since = CASE WHEN ?6 THEN (SELECT received FROM citizen WHERE citizen.id = delivery.citizen) ELSE since END
-			WHERE id = ?7`},
+				since = CASE WHEN ?6 THEN (SELECT received FROM citizen WHERE citizen.id = delivery.citizen) ELSE since END,
+				granted = coalesce(?7, granted)
+			WHERE id = ?8`},
+		{&s.blowFuse, `INSERT INTO fuse (target, blown) VALUES (?, ?) ON CONFLICT DO UPDATE SET blown = excluded.blown WHERE blown = 0`},
 		{&s.selectTombstone, `SELECT citizen, erased FROM tombstone WHERE subject = ?`},
 		{&s.insertReceipt, `INSERT INTO receipt
 			(id, rule, target, version, sent_at, received, confirmed, withdrawal, outcome, digest, plugin, reference, transactions,
