@@ -291,7 +291,7 @@ type Known struct {
 	Body []byte
 }
 
-// Extent is how many citizens are known, and the newest version of any.
+// Extent is how many citizens are known, and the newest version ever given to one.
 type Extent struct {
 	Citizens, Newest int64
 }

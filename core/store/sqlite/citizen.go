@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -52,9 +53,16 @@ func (s *Store) Citizens(ctx context.Context, after int64, limit int) ([]store.K
 	return all, rows.Err()
 }
 
-// Extent is how many citizens are known, and the newest version of any.
+// Extent is how many citizens are known, and the newest version ever given to one. Neither reads the citizens' pages.
 func (s *Store) Extent(ctx context.Context) (e store.Extent, err error) {
-	err = s.db.QueryRowContext(ctx, `SELECT count(*), coalesce(max(version), 0) FROM citizen`).Scan(&e.Citizens, &e.Newest)
+	var newest []byte
+	err = s.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM citizen), value FROM meta WHERE name = 'version'`).Scan(&e.Citizens, &newest)
+	if errors.Is(err, sql.ErrNoRows) {
+		return e, nil // no update was ever taken in
+	}
+	if err == nil {
+		e.Newest = int64(binary.BigEndian.Uint64(newest))
+	}
 	return e, err
 }
 
