@@ -50,6 +50,8 @@ type Options struct {
 	// Console makes the pages under /, nil if there are none. With api it reaches the API as who sent a request does, or
 	// as the bearer of a token if one is given.
 	Console func(api func(from *http.Request, token string) *Client) http.Handler
+	// ReleaseFuse makes a target's fuse whole, and says how many grants it held.
+	ReleaseFuse func(ctx context.Context, target string) (int, error)
 	// Serving is whether the daemon takes updates: it has started and is not about to end.
 	Serving func() bool
 }
@@ -98,6 +100,7 @@ func (h *handler) routes() []Route {
 		{"DELETE /v1/citizens/{source}/{id}", operator, "citizen erase", h.eraseCitizen},
 		{"GET /v1/citizens/{source}/{id}/receipts", operator, "citizen receipts", h.citizenReceipts},
 		{"POST /v1/citizens/{source}/{id}/release", operator, "citizen release", h.releaseHeld},
+		{"POST /v1/targets/{target}/release", operator, "target release", h.releaseFuse},
 		{"GET /v1/receipts", operator, "receipts export", h.listReceipts},
 		{"GET /v1/receipts/verify", read, "", h.verifyReceipts},
 		{"GET /v1/caller", read, "", h.caller},

@@ -83,8 +83,13 @@ type Target struct {
 	Discarded        int64      `json:"discarded"`
 	Withdrawals      int64      `json:"withdrawals"`
 	OldestWithdrawal *time.Time `json:"oldest_withdrawal,omitempty"`
-	// Waiting is how many of Pending wait for what their rule looks up, by reason: identity or lookup.
+	// Waiting is how many of Pending wait for something else than the target, by reason: identity or lookup, if for what
+	// their rule looks up, fuse, if they are grants that the fuse holds, released, if it held them until now.
 	Waiting map[string]int64 `json:"waiting,omitempty"`
+	// MaxGrants is how many grants may go within an hour, 0 any number, and FuseBlown since when grants are held as more
+	// were to.
+	MaxGrants int        `json:"max_grants,omitempty"`
+	FuseBlown *time.Time `json:"fuse_blown,omitempty"`
 	// Erasures are requests to erase a citizen that the target has not confirmed.
 	Erasures      int64      `json:"erasures"`
 	OldestErasure *time.Time `json:"oldest_erasure,omitempty"`

@@ -69,6 +69,12 @@ func (a *App) status() *cobra.Command {
 					fmt.Fprintf(a.Stdout, "\n%s: %d deliveries wait for a lookup that does not answer\n", t.Name, n)
 				}
 			}
+			for _, t := range s.Targets {
+				if t.FuseBlown != nil {
+					fmt.Fprintf(a.Stdout, "\n%s: its fuse has blown %s, as more than %d grants were to go within an hour: %d are held, withdrawals go on; "+
+						"see what grants so much, then `consentd target release %s`\n", t.Name, ago(t.FuseBlown), t.MaxGrants, t.Waiting[store.ReasonFuse], t.Name)
+				}
+			}
 			for _, l := range s.Lookups {
 				if l.Failing != "" {
 					fmt.Fprintf(a.Stdout, "\nlookup %s: fails since %s: %s\n", l.Name, ago(l.Since), l.Failing)

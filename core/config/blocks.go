@@ -37,7 +37,7 @@ func (p *parser) config(c *Config, body *hclsyntax.Body) {
 	p.names(c, r.each("option", "NAME"), r.each("preference", "NAME"))
 	p.lookups(c, r.each("lookup", "KIND", "NAME"))
 	base := p.retry(r.single("retry"), defaultRetry)
-	p.targets(c, r.each("target", "TYPE", "NAME"), base)
+	p.targets(c, r.each("target", "TYPE", "NAME"), base, p.fuse(r.single("fuse")))
 	p.rules(c, r.each("rule", "NAME"))
 	p.deadLetter(c, r.single("dead_letter"))
 	p.encryption(c, r.single("encryption"))

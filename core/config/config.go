@@ -122,6 +122,7 @@ type Target struct {
 	MaxInFlight int           // Deliver calls at once; 0: the plugin's limit
 	Timeout     time.Duration // of one Deliver call
 	RateLimit   float64       // records a second; 0: none
+	MaxGrants   int           // within an hour; 0: any number
 	Retry       Retry
 	// Erase is whether the target is asked to erase citizens who are erased here; EraseRange is where that stands.
 	Erase      bool

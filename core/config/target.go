@@ -6,7 +6,19 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-func (p *parser) targets(c *Config, found []*reader, base Retry) {
+// maxGrants is the most that max_grants may be. What counts for a fuse is in memory.
+const maxGrants = 10_000_000
+
+// fuse is how many grants a target takes within an hour that says nothing of it.
+func (p *parser) fuse(r *reader) int {
+	if r == nil {
+		return 0
+	}
+	defer r.done()
+	return r.integer("max_grants", 0, 0, maxGrants)
+}
+
+func (p *parser) targets(c *Config, found []*reader, base Retry, fuse int) {
 	for _, r := range found {
 		p.identifier(r, 1)
 		t := Target{
@@ -14,6 +26,7 @@ func (p *parser) targets(c *Config, found []*reader, base Retry) {
 			MaxInFlight: r.integer("max_in_flight", 0, 1, 1000),
 			Timeout:     r.duration("timeout", 30*time.Second, time.Millisecond, time.Hour),
 			RateLimit:   p.rate(r, "rate_limit"),
+			MaxGrants:   r.integer("max_grants", fuse, 0, maxGrants),
 			Retry:       p.retry(r.single("retry"), base),
 			Range:       r.header, typeRange: r.labelRanges[0],
 			config: &hclsyntax.Body{Attributes: hclsyntax.Attributes{}}, configRange: r.header,

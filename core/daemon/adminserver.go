@@ -25,9 +25,9 @@ func (d *daemon) startAdmin() (net.Addr, error) {
 	}
 	pages := console.New(console.Options{Metrics: d.registry, Status: d.status, Log: log.Named("console")})
 	server := admin.NewServer(admin.NewHandler(admin.Options{
-		Console: pages.Handler,
-		Admin:   func() config.Admin { return d.inForce().Admin }, Audit: audit, Store: d.store, Metrics: d.registry, Log: log,
+		Admin: func() config.Admin { return d.inForce().Admin }, Audit: audit, Store: d.store, Metrics: d.registry, Log: log,
 		Status: d.status, Replay: d.replay, Release: d.release, Erase: d.erase, Reload: d.reload, Explain: d.explain,
+		ReleaseFuse: d.releaseFuse, Console: pages.Handler,
 		Serving: func() bool { return d.world.Load() != nil && !d.draining.Load() },
 	}), d.Config.Admin.TLS, log)
 	if server.TLSConfig != nil {

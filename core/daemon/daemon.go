@@ -174,7 +174,7 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 		return diags, environment(err)
 	}
 	d.later("traces", d.trace.Stop)
-	d.registry.MustRegister(storeCollector{d.store, d.Log}, pluginCollector{d}, d.imbalance, reloadCollector{d}, worldCollector{d})
+	d.registry.MustRegister(storeCollector{d.store, d.Log}, pluginCollector{d}, d.imbalance, reloadCollector{d}, worldCollector{d}, fuseCollector{d})
 	if own, tells := d.store.(prometheus.Collector); tells {
 		d.registry.MustRegister(own)
 	}

@@ -54,7 +54,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 			Name: t.Name, Type: t.Type, State: string(g.State), PausedUntil: admin.When(g.Until), InFlight: g.InFlight,
 			Accepted: c.Accepted, Delivered: c.Delivered, Superseded: c.Superseded, Pending: c.Pending, Dead: c.Dead,
 			Discarded: c.Discarded, Erased: c.Erased, Withdrawals: c.Withdrawals, OldestWithdrawal: admin.When(c.OldestWithdrawal),
-			Waiting: waiting[t.Name], Erasures: e.N, OldestErasure: admin.When(e.Oldest), ErasureError: e.Error,
+			Waiting: waiting[t.Name], MaxGrants: t.MaxGrants, FuseBlown: admin.When(t.group.Blown()), Erasures: e.N, OldestErasure: admin.When(e.Oldest), ErasureError: e.Error,
 			LastError: g.LastError, LastErrorAt: admin.When(g.LastErrorAt),
 			Plugin: admin.Plugin{
 				Version: t.process.Description().Version, State: p.State.String(), PID: p.Pid, Restarts: p.Restarts, LastExit: p.LastExit,
@@ -134,7 +134,7 @@ var (
 	erasuresDesc = prometheus.NewDesc("consentd_erasures_unconfirmed", "Requests to erase a citizen that the target has not confirmed.",
 		[]string{"target"}, nil)
 	waitingDesc = prometheus.NewDesc("consentd_deliveries_waiting",
-		"Pending deliveries that wait for what their rule looks up, by reason: identity, if it is not known yet, or lookup, if the lookup does not answer.",
+		"Pending deliveries that wait, by reason: identity, if what their rule looks up is not known yet, lookup, if the lookup does not answer, fuse, if they are grants that the target's fuse holds.",
 		[]string{"target", "reason"}, nil)
 	heldDesc          = prometheus.NewDesc("consentd_held_citizens", "Citizens with grants that are held, because their evidence is older than what is known.", nil, nil)
 	oldestErasureDesc = prometheus.NewDesc("consentd_oldest_erasure_seconds",
@@ -203,7 +203,7 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(deliveriesDesc, float64(n.Discarded), "discarded")
 		gauge(withdrawalsDesc, float64(n.Withdrawals))
 		gauge(oldestDesc, age(n.OldestWithdrawal))
-		for _, reason := range []string{store.ReasonIdentity, store.ReasonLookup} {
+		for _, reason := range []string{store.ReasonIdentity, store.ReasonLookup, store.ReasonFuse} {
 			gauge(waitingDesc, float64(waiting[target][reason]), reason)
 		}
 		gauge(erasuresDesc, float64(erasures[target].N))

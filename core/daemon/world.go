@@ -153,6 +153,7 @@ func (d *daemon) deliver(w *world, t *target) {
 		MaxInFlight:    inFlight(t.MaxInFlight, about.Limits.MaxInFlight),
 		Timeout:        t.Timeout,
 		RateLimit:      t.RateLimit,
+		MaxGrants:      t.MaxGrants,
 		Retry:          t.Retry,
 		DeadRetryEvery: w.config.DeadLetter.RetryEvery,
 		ConfigHash:     w.config.Hash,

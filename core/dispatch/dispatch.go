@@ -38,6 +38,7 @@ type Target struct {
 	MaxInFlight int
 	Timeout     time.Duration
 	RateLimit   float64 // records a second; 0: none
+	MaxGrants   int     // within an hour; 0: any number. See fuse.
 	Retry       config.Retry
 	// DeadRetryEvery is how often a dead letter is tried again; 0: only on demand.
 	DeadRetryEvery time.Duration
@@ -60,6 +61,7 @@ type Group struct {
 	log     hclog.Logger
 	metrics *Metrics
 	pace    *pace // nil: no limit
+	fuse    fuse
 
 	stop    context.Context // ends: claim nothing more
 	halt    context.CancelFunc
@@ -90,6 +92,7 @@ func Start(t Target, s store.Store, m *Metrics, log hclog.Logger) *Group {
 		pace:     newPace(t.RateLimit, t.MaxBatch),
 		suspects: map[int64]int{},
 	}
+	g.fuse = fuse{most: t.MaxGrants, log: g.log}
 	g.stop, g.halt = context.WithCancel(context.Background())
 	g.calls, g.cut = context.WithCancel(context.Background())
 	m.begin(t.Name)

@@ -47,6 +47,12 @@ func (g *Group) feedOnce() (wait time.Duration) {
 	case free == 0:
 		return pollEvery
 	}
+	if err := g.loadFuse(g.stop, now); err != nil {
+		if g.stop.Err() == nil {
+			g.pause(StoreState, 0, "read fuse: "+err.Error())
+		}
+		return 0
+	}
 	limit, lanes := g.target.MaxBatch, store.AllLanes
 	switch asking := g.asked(); {
 	case asking >= maxAsking:

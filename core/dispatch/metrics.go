@@ -23,7 +23,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "consentd_deliveries_total",
-			Help: "Settled attempts by outcome; dead and discarded count deliveries that ended without one, identity and lookup those that wait for one.",
+			Help: "Settled attempts by outcome; dead and discarded count deliveries that ended without one, identity, lookup and fuse those that wait for it.",
 		}, []string{"target", "outcome"}),
 		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "consentd_plugin_call_seconds",
@@ -52,7 +52,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 // outcomes are the values of the label.
 var outcomes = []string{
 	sdk.KindDelivered.String(), sdk.KindUnchanged.String(), sdk.KindAccepted.String(), sdk.KindRetry.String(), sdk.KindThrottled.String(),
-	sdk.KindUnauthorized.String(), sdk.KindRejected.String(), store.Dead.String(), store.Discarded.String(), store.ReasonIdentity, store.ReasonLookup,
+	sdk.KindUnauthorized.String(), sdk.KindRejected.String(), store.Dead.String(), store.Discarded.String(), store.ReasonIdentity, store.ReasonLookup, store.ReasonFuse,
 }
 
 // begin shows everything of a target from the start: a rate misses the step from nothing to one.

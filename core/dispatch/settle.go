@@ -23,6 +23,11 @@ func (g *Group) settle(ctx context.Context, all []*rendering) {
 		switch {
 		case r.untried, r.unanswered:
 			released = append(released, r.claim)
+			if r.granted {
+				g.fuse.giveBack(r.claim.ID)
+			}
+		case r.held:
+			settlements = append(settlements, g.hold(r.claim, now))
 		case r.suspect && r.outcome.Kind == sdk.KindRejected:
 			again = append(again, g.again(r, now))
 		default:
@@ -42,6 +47,9 @@ func (g *Group) settle(ctx context.Context, all []*rendering) {
 	g.clear(settlements)
 	for i := range settlements {
 		g.report(&settlements[i])
+		if settlements[i].Reason == store.ReasonFuse {
+			g.fuse.held(now)
+		}
 	}
 	g.stored()
 }
@@ -49,7 +57,7 @@ func (g *Group) settle(ctx context.Context, all []*rendering) {
 // settlement says where a delivery goes.
 func (g *Group) settlement(r *rendering, now time.Time) store.Settlement {
 	c := r.claim
-	s := store.Settlement{Claim: c, At: now, Outcome: r.outcome.Kind.String()}
+	s := store.Settlement{Claim: c, At: now, Outcome: r.outcome.Kind.String(), Granted: r.granted}
 	switch {
 	case r.retired:
 		s.Status, s.Outcome, s.Digest = store.Discarded, "", c.Digest
@@ -100,6 +108,9 @@ func (g *Group) settlement(r *rendering, now time.Time) store.Settlement {
 		return g.bury(s, store.ReasonExhausted, s.Error, now)
 	}
 	s.Status = store.Pending
+	if c.Reason == store.ReasonReleased {
+		s.Reason = c.Reason // until it is delivered
+	}
 	s.NextAttempt = now.Add(max(delay(g.target.Retry, c.Attempts), named(r.outcome.RetryAfter)))
 	return s
 }
@@ -111,6 +122,7 @@ func (g *Group) again(r *rendering, now time.Time) store.Settlement {
 	return store.Settlement{
 		Claim: c, At: now, Status: c.Status, NextAttempt: c.NextAttempt, Attempts: c.Attempts, Crashes: c.Crashes,
 		FailingSince: c.FailingSince, Outcome: r.outcome.Kind.String(), Reason: c.Reason, Error: text(r.outcome), Given: true,
+		Granted: r.granted,
 	}
 }
 
@@ -140,7 +152,7 @@ func (g *Group) report(s *store.Settlement) {
 	if s.Status == store.Dead || s.Status == store.Discarded {
 		outcome = s.Status.String()
 	}
-	if s.Status == store.Pending && waits(s.Reason) {
+	if s.Status == store.Pending && (waits(s.Reason) || s.Reason == store.ReasonFuse) {
 		outcome = s.Reason
 	}
 	g.metrics.delivery(g.target.Name, outcome)
@@ -166,6 +178,10 @@ func (g *Group) report(s *store.Settlement) {
 	case store.Discarded:
 		g.log.Info("delivery ended: its rule is gone", "delivery", c.ID, "rule", c.Rule)
 	case store.Pending:
+		if s.Reason == store.ReasonFuse {
+			g.log.Debug("delivery held: the fuse has blown", "delivery", c.ID, "rule", c.Rule, "reason", s.Reason)
+			return
+		}
 		if waits(s.Reason) {
 			g.log.Debug("delivery waits for a lookup", "delivery", c.ID, "rule", c.Rule, "reason", s.Reason, "error", s.Error)
 			return

@@ -117,8 +117,8 @@ type Store interface {
 
 	// Counts is how the deliveries of each target stand. It is cheap.
 	Counts(ctx context.Context) (map[string]Counts, error)
-	// Fuses says of each target whose fuse ever blew how it stands. One blows with the settlement of a delivery that
-	// stays pending with ReasonFuse; such a delivery is not due, unless it is given a next attempt.
+	// Fuses says of each target whose fuse ever blew how it stands. One blows with the settlement of a delivery with
+	// ReasonFuse, also if newer news has replaced that. What stays pending so is not due without a next attempt.
 	Fuses(ctx context.Context) (map[string]Fuse, error)
 	// Granted says when each delivery of a target was last settled as granted, of those settled since, by the
 	// delivery's ID.

@@ -29,6 +29,11 @@ func (s *Store) Settle(ctx context.Context, settlements []store.Settlement) erro
 
 func (w *writer) settle(st store.Settlement) error {
 	c := st.Claim
+	if st.Reason == store.ReasonFuse {
+		if err := w.exec(w.stmts.blowFuse, c.Target, micros(st.At)); err != nil {
+			return err
+		}
+	}
 	done, err := w.settleAs(st, standing{c.Status, c.Withdrawal})
 	if err == nil && !done {
 		done, err = w.settleChanged(st)
@@ -58,11 +63,6 @@ func (w *writer) settleAs(st store.Settlement, was standing) (done bool, err err
 	}
 	w.ledger.count(c.Target, was, -1)
 	w.ledger.count(c.Target, is, 1)
-	if st.Reason == store.ReasonFuse {
-		if err := w.exec(w.stmts.blowFuse, c.Target, micros(st.At)); err != nil {
-			return false, err
-		}
-	}
 	if is.status == store.Settled && was.status != store.Settled {
 		w.ledger[ledgerKey{c.Target, entryDelivered}]++
 	}
