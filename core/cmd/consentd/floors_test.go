@@ -22,7 +22,7 @@ var floors = []string{
 	"plugins",
 	"core/consent core/rules/eval",
 	"core/rules core/store core/lookup",
-	"core/config core/store/*",
+	"core/config core/store/* core/plan",
 	"core/trace",
 	"core/supervise core/webhook core/webhook/sender core/admin",
 	"core/dispatch core/ruletest core/console",
