@@ -50,6 +50,10 @@ type Options struct {
 	// Console makes the pages under /, nil if there are none. With api it reaches the API as who sent a request does, or
 	// as the bearer of a token if one is given.
 	Console func(api func(from *http.Request, token string) *Client) http.Handler
+	// ReloadAs does so if it does no more than a plan said.
+	ReloadAs func(ctx context.Context, plan string) (Reloaded, error)
+	// Plan says what another configuration would change. It calls progress now and then.
+	Plan func(ctx context.Context, r PlanRequest, progress func(done, of int64)) (Plan, error)
 	// ReleaseFuse makes a target's fuse whole, and says how many grants it held.
 	ReleaseFuse func(ctx context.Context, target string) (int, error)
 	// Serving is whether the daemon takes updates: it has started and is not about to end.
@@ -89,6 +93,7 @@ func (h *handler) routes() []Route {
 	return []Route{
 		{"GET /v1/status", read, "", h.status},
 		{"POST /v1/reload", operator, "reload", h.reload},
+		{"POST /v1/plan", operator, "plan", h.plan},
 		{"GET /v1/dead", read, "", h.listDead},
 		{"POST /v1/dead/replay", operator, "dead replay", h.replayDead},
 		{"POST /v1/dead/discard", operator, "dead discard", h.discardDead},
@@ -153,8 +158,17 @@ func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) reload(w http.ResponseWriter, r *http.Request) {
+	var request reloadRequest
+	if !body(w, r, &request) {
+		return
+	}
+	reload := h.Options.Reload
+	if request.Plan != "" {
+		long(w) // it may count everybody again
+		reload = func(ctx context.Context) (Reloaded, error) { return h.ReloadAs(ctx, request.Plan) }
+	}
 	h.audited(w, r, Action{}, func() (any, int, error) {
-		done, err := h.Options.Reload(r.Context())
+		done, err := reload(r.Context())
 		if err != nil && !errors.Is(err, store.ErrUnavailable) {
 			err = &refusal{http.StatusUnprocessableEntity, err.Error()}
 		}

@@ -70,14 +70,17 @@ func newDesk(t *testing.T, admin config.Admin) *desk {
 	}
 	o := Options{
 		Admin: func() config.Admin { return d.admin }, Store: s, Metrics: prometheus.NewRegistry(),
-		Log:     hclog.New(&hclog.LoggerOptions{Output: &d.log, JSONFormat: true}),
-		Status:  func(context.Context) (Status, error) { return Status{}, nil },
-		Replay:  func(context.Context, store.Quarantined) (string, error) { return "accepted", nil },
-		Release: func(context.Context, string, string) error { return nil },
-		Erase:   func(context.Context, string, string) (Erased, error) { return Erased{}, nil },
-		Reload:  func(context.Context) (Reloaded, error) { return Reloaded{}, nil },
-		Explain: func(context.Context, string, []byte, bool) (Explanation, error) { return Explanation{}, nil },
-		Serving: func() bool { return true },
+		Log:         hclog.New(&hclog.LoggerOptions{Output: &d.log, JSONFormat: true}),
+		Status:      func(context.Context) (Status, error) { return Status{}, nil },
+		Replay:      func(context.Context, store.Quarantined) (string, error) { return "accepted", nil },
+		Release:     func(context.Context, string, string) error { return nil },
+		Erase:       func(context.Context, string, string) (Erased, error) { return Erased{}, nil },
+		Reload:      func(context.Context) (Reloaded, error) { return Reloaded{}, nil },
+		ReloadAs:    func(context.Context, string) (Reloaded, error) { return Reloaded{}, nil },
+		Explain:     func(context.Context, string, []byte, bool) (Explanation, error) { return Explanation{}, nil },
+		Plan:        func(context.Context, PlanRequest, func(done, of int64)) (Plan, error) { return Plan{}, nil },
+		ReleaseFuse: func(context.Context, string) (int, error) { return 0, nil },
+		Serving:     func() bool { return true },
 	}
 	if admin.AuditFile != "" {
 		if o.Audit, err = OpenAudit(admin.AuditFile); err != nil {
@@ -122,6 +125,8 @@ var roles = map[string]struct {
 }{
 	"GET /v1/status":                          {"read", ""},
 	"POST /v1/reload":                         {"operator", "reload"},
+	"POST /v1/plan":                           {"operator", "plan"},
+	"POST /v1/targets/{target}/release":       {"operator", "target release"},
 	"GET /v1/dead":                            {"read", ""},
 	"POST /v1/dead/replay":                    {"operator", "dead replay"},
 	"POST /v1/dead/discard":                   {"operator", "dead discard"},

@@ -24,6 +24,12 @@ type Status struct {
 	Held int `json:"held"`
 }
 
+// reloadRequest is the body of POST /v1/reload; it may be left out.
+type reloadRequest struct {
+	// Plan is the ID of the one that the reload is held to; empty: of none.
+	Plan string `json:"plan,omitempty"`
+}
+
 // Reloaded is the answer to POST /v1/reload.
 type Reloaded struct {
 	// Config is the hash of the configuration in force.

@@ -61,6 +61,13 @@ type auditLine struct {
 // audited does what was asked, between the two lines that say so, and answers. do says how many things it did that
 // to.
 func (h *handler) audited(w http.ResponseWriter, r *http.Request, a Action, do func() (answer any, n int, err error)) {
+	if answer, err, begun := h.written(w, r, a, do); begun {
+		h.answer(w, answer, err)
+	}
+}
+
+// written is audited without the answer, unless nothing was done.
+func (h *handler) written(w http.ResponseWriter, r *http.Request, a Action, do func() (answer any, n int, err error)) (answer any, err error, begun bool) {
 	caller := CallerOf(r.Context())
 	a.Verb, _ = r.Context().Value(verbKey).(string)
 	line := auditLine{Time: time.Now().UTC(), ID: actionID(), Event: "asked", Actor: caller.Actor, Action: a}
@@ -68,7 +75,7 @@ func (h *handler) audited(w http.ResponseWriter, r *http.Request, a Action, do f
 		h.Log.Error("audit cannot be written; the action was refused", "actor", caller.Actor, "verb", a.Verb, "error", err)
 		problem(w, http.StatusServiceUnavailable, "nothing was done, because it cannot be written down: "+err.Error()+
 			"; mend what admin > audit_file names, and do it again")
-		return
+		return nil, nil, false
 	}
 	answer, n, err := do()
 	outcome := outcomeOf(err)
@@ -84,7 +91,7 @@ func (h *handler) audited(w http.ResponseWriter, r *http.Request, a Action, do f
 			err = fmt.Errorf("it was done, and that cannot be written down: %w; mend what admin > audit_file names", failed)
 		}
 	}
-	h.answer(w, answer, err)
+	return answer, err, true
 }
 
 // refusal is an error that answers with its own status.

@@ -226,8 +226,22 @@ func citizenPath(source, id string) string {
 }
 
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	res, err := c.send(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(res.Body)
+	if err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	return json.Unmarshal(data, out)
+}
+
+// send asks, and answers with what is no problem.
+func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
 	if c.err != nil {
-		return c.err
+		return nil, c.err
 	}
 	var body io.Reader
 	if as, is := in.(raw); is {
@@ -235,13 +249,13 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	} else if in != nil {
 		data, err := json.Marshal(in)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		body = bytes.NewReader(data)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	if c.token != "" {
@@ -249,22 +263,22 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	}
 	res, err := c.http.Do(req)
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) {
-		return fmt.Errorf("%w at %s: start it with `consentd run`, or name its admin address with --address or CONSENTD_ADMIN_ADDR", ErrNotRunning, c.place)
+		return nil, fmt.Errorf("%w at %s: start it with `consentd run`, or name its admin address with --address or CONSENTD_ADMIN_ADDR", ErrNotRunning, c.place)
 	}
 	if err != nil {
-		return c.unreachable(err)
+		return nil, c.unreachable(err)
+	}
+	if res.StatusCode/100 == 2 {
+		return res, nil
 	}
 	defer res.Body.Close()
 	data, err := io.ReadAll(res.Body)
 	if err != nil {
-		return fmt.Errorf("read answer: %w", err)
+		return nil, fmt.Errorf("read answer: %w", err)
 	}
-	if res.StatusCode/100 != 2 {
-		var p Problem
-		if json.Unmarshal(data, &p) != nil || p.Error == "" {
-			return fmt.Errorf("%s answered %s, which no consentd does: if it speaks TLS, write the address with https://; else name consentd's admin address with --address or CONSENTD_ADMIN_ADDR", c.place, res.Status)
-		}
-		return &RefusedError{res.StatusCode, p.Error}
+	var p Problem
+	if json.Unmarshal(data, &p) != nil || p.Error == "" {
+		return nil, fmt.Errorf("%s answered %s, which no consentd does: if it speaks TLS, write the address with https://; else name consentd's admin address with --address or CONSENTD_ADMIN_ADDR", c.place, res.Status)
 	}
-	return json.Unmarshal(data, out)
+	return nil, &RefusedError{res.StatusCode, p.Error}
 }

@@ -1,21 +1,32 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/consentd/consentd/core/admin"
 )
 
 func (a *App) reload() *cobra.Command {
 	var l live
+	var plan string
 	cmd := &cobra.Command{
 		Use:   "reload",
 		Short: "Have the daemon read its configuration again, whole or not at all",
 		Long: "Have the daemon read its configuration again, as SIGHUP does. Whatever is wrong with it, the configuration\n" +
-			"in force stays. The listener takes updates all the time; deliveries pause while what is in flight ends.",
+			"in force stays. The listener takes updates all the time; deliveries pause while what is in flight ends.\n\n" +
+			"With --plan it is refused as well if the configuration is not the one that was planned, or the one in force not\n" +
+			"the one it was planned from. If updates came since, everybody is counted again, and it is refused if any target\n" +
+			"would be granted more than the plan said.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := l.client().Reload(cmd.Context())
+			reload := l.client().Reload
+			if plan != "" {
+				reload = func(ctx context.Context) (admin.Reloaded, error) { return l.client().ReloadAs(ctx, plan) }
+			}
+			r, err := reload(cmd.Context())
 			if err != nil {
 				return fmt.Errorf("not reloaded; the configuration in force stays:\n\n%w", err)
 			}
@@ -31,5 +42,6 @@ func (a *App) reload() *cobra.Command {
 		},
 	}
 	l.flags(cmd)
+	cmd.Flags().StringVar(&plan, "plan", "", "the ID of the plan, as `consentd plan` says it, that this is held to")
 	return cmd
 }

@@ -49,8 +49,12 @@ func (a *App) run() *cobra.Command {
 			}
 			diags, err := daemon.Run(cmd.Context(), daemon.Options{
 				Config: cfg, Finder: finder, Version: a.Version, Log: a.logger(cfg.Log), Hangup: a.Hangup,
-				Load: func() (*config.Config, supervise.Finder, hcl.Diagnostics, error) {
-					cfg, diags := config.Load(c.named(), os.LookupEnv)
+				Load: func(path string) (*config.Config, supervise.Finder, hcl.Diagnostics, error) {
+					path, dir, err := beside(c.named(), path)
+					if err != nil {
+						return nil, supervise.Finder{}, nil, err
+					}
+					cfg, diags := config.LoadAs(path, dir, os.LookupEnv)
 					if diags.HasErrors() {
 						return cfg, supervise.Finder{}, diags, nil
 					}

@@ -27,14 +27,19 @@ const top = "the configuration"
 //
 // The Config is never nil. When the diagnostics have errors, only its Files may be used, to write them.
 func Load(path string, getenv func(string) (string, bool)) (*Config, hcl.Diagnostics) {
+	return LoadAs(path, "", getenv)
+}
+
+// LoadAs is Load of what is to stand at another place: relative paths start at dir, unless that is empty.
+func LoadAs(path, dir string, getenv func(string) (string, bool)) (*Config, hcl.Diagnostics) {
 	none := &Config{Files: map[string]*hcl.File{}}
 	info, err := os.Stat(path)
 	if err != nil {
 		return none, unreadable(path, err)
 	}
-	dir, names := filepath.Dir(path), []string{path}
+	own, names := filepath.Dir(path), []string{path}
 	if info.IsDir() {
-		dir = path
+		own = path
 		if names, err = hclFiles(path); err != nil {
 			return none, unreadable(path, err)
 		}
@@ -48,6 +53,9 @@ func Load(path string, getenv func(string) (string, bool)) (*Config, hcl.Diagnos
 		if files[name], err = os.ReadFile(name); err != nil {
 			return none, unreadable(name, err)
 		}
+	}
+	if dir == "" {
+		dir = own
 	}
 	return parse(files, dir, getenv)
 }

@@ -37,8 +37,8 @@ const drainTimeout = 30 * time.Second
 type Options struct {
 	Config *config.Config
 	Finder supervise.Finder
-	// Load reads the configuration again for a reload. Nil: it cannot be reloaded.
-	Load func() (*config.Config, supervise.Finder, hcl.Diagnostics, error)
+	// Load reads the configuration again for a reload, or with a path another one in place of it. Nil: it cannot be reloaded.
+	Load func(path string) (*config.Config, supervise.Finder, hcl.Diagnostics, error)
 	// Hangup, if not nil, receives when the configuration is to be reloaded.
 	Hangup  <-chan os.Signal
 	Version string
@@ -79,6 +79,7 @@ type daemon struct {
 	changing   sync.Mutex
 	entered    *world
 	reloads    reloads
+	plans      plans
 	failed     chan error // the servers' errors
 	cleanups   []cleanup
 	deliveries *dispatch.Metrics

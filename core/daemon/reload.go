@@ -28,7 +28,10 @@ type reloads struct {
 // reload reads the configuration again and lets its world take the place of the one that runs, whole or not at
 // all: whatever is wrong with it, what runs goes on. The error says what is wrong, for a person, and holds
 // no secret.
-func (d *daemon) reload(ctx context.Context) (admin.Reloaded, error) {
+func (d *daemon) reload(ctx context.Context) (admin.Reloaded, error) { return d.reloadAs(ctx, "") }
+
+// reloadAs is reload, held to a plan unless that is empty.
+func (d *daemon) reloadAs(ctx context.Context, plan string) (admin.Reloaded, error) {
 	d.changing.Lock()
 	defer d.changing.Unlock()
 	before := d.world.Load()
@@ -41,7 +44,7 @@ func (d *daemon) reload(ctx context.Context) (admin.Reloaded, error) {
 	d.notifyReloading()
 	defer d.notifyReady()
 	began := time.Now()
-	w, err := d.replace(ctx, before)
+	w, err := d.replace(ctx, before, plan)
 	d.reloads.mu.Lock()
 	d.reloads.at, d.reloads.failed = time.Now(), err != nil
 	d.reloads.mu.Unlock()
@@ -55,11 +58,27 @@ func (d *daemon) reload(ctx context.Context) (admin.Reloaded, error) {
 }
 
 // replace is reload without saying so.
-func (d *daemon) replace(ctx context.Context, before *world) (*world, error) {
+func (d *daemon) replace(ctx context.Context, before *world, plan string) (*world, error) {
+	w, err := d.next(ctx, before, "")
+	if err != nil {
+		return nil, err
+	}
+	if plan != "" {
+		if err := d.holdTo(ctx, plan, before, w); err != nil {
+			return nil, errors.Join(err, w.close(context.WithoutCancel(ctx), before))
+		}
+	}
+	d.Log.SetLevel(hclog.LevelFromString(w.config.Log.Level))
+	return w, d.enter(ctx, w)
+}
+
+// next builds the world of another configuration, beside what runs; an empty path is the daemon's own. Whatever is
+// wrong with it is an error.
+func (d *daemon) next(ctx context.Context, before *world, path string) (*world, error) {
 	if d.Load == nil {
 		return nil, errors.New("this consentd has no configuration file to reload")
 	}
-	cfg, finder, diags, err := d.Load()
+	cfg, finder, diags, err := d.Load(path)
 	if err != nil || diags.HasErrors() {
 		return nil, mistakes(cfg, diags, err)
 	}
@@ -74,8 +93,7 @@ func (d *daemon) replace(ctx context.Context, before *world) (*world, error) {
 	if err != nil || diags.HasErrors() {
 		return nil, mistakes(cfg, diags, err)
 	}
-	d.Log.SetLevel(hclog.LevelFromString(cfg.Log.Level))
-	return w, d.enter(ctx, w)
+	return w, nil
 }
 
 // fixed names what two configurations have otherwise and only a restart can change.

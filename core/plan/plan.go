@@ -47,7 +47,8 @@ type Counts struct {
 // Grants are all that grant and did not.
 func (c Counts) Grants() int64 { return c.Granted + c.NewGranted }
 
-func (c *Counts) add(o Counts) {
+// Add adds another's.
+func (c *Counts) Add(o Counts) {
 	for i, p := range c.all() {
 		*p += *o.all()[i]
 	}
@@ -130,7 +131,7 @@ func Count(ctx context.Context, o Options) ([]Target, error) {
 	for _, t := range tallies {
 		for name, one := range t.targets {
 			into := sum.of(name)
-			into.Counts.add(one.Counts)
+			into.Counts.Add(one.Counts)
 			for _, s := range one.Samples {
 				into.Samples = keep(into.Samples, s, o.Samples)
 			}
@@ -271,7 +272,7 @@ func (t *tally) countOne(into *Target, k store.Known, state consent.State, p pai
 		into.Errors++
 		return
 	}
-	if direction == "" || !wanted(into.Samples, direction, k.Number, t.o.Samples) {
+	if direction == "" || !wanted(into.Samples, direction, t.o.Samples) {
 		return
 	}
 	into.Samples = keep(into.Samples, t.o.sample(k, p, direction, c), t.o.Samples)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -191,6 +192,7 @@ func TestLookups(t *testing.T) {
 
 // TestPages reads a large store in pages and never many at once, and ends when it is told to.
 func TestPages(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4)) // three workers
 	var marks []string
 	for i := range 3*pageSize + 7 {
 		marks = append(marks, []string{"+-", "-+", "++"}[i%3])

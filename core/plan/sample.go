@@ -37,12 +37,12 @@ const (
 	Absent = "(absent)"
 )
 
-// wanted is whether a sample of that citizen would be kept: the first ones are, in the order of the store's numbers, so that
-// the same plan has the same samples.
-func wanted(all []Sample, direction string, number int64, most int) bool {
+// wanted is whether one more sample of a direction is. A worker meets citizens in the order of their numbers, so what it keeps are
+// the first it meets, and of all of those the first ones are kept: the same plan has the same samples.
+func wanted(all []Sample, direction string, most int) bool {
 	n := 0
 	for _, s := range all {
-		if s.Direction == direction && s.number <= number {
+		if s.Direction == direction {
 			n++
 		}
 	}
