@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -174,14 +175,23 @@ func TestFuse(t *testing.T) {
 		t.Helper()
 		eventually(t, fmt.Sprintf("%d grants are held", n), func() bool { return i.target("second").Waiting["fuse"] == n })
 	}
+	// What was in flight at a crash comes again, so it is people that are counted.
+	granted := func() (n int) {
+		for _, citizen := range append(people, "gus") {
+			if slices.ContainsFunc(second.of(citizen), func(t taken) bool { return t.Allowed }) {
+				n++
+			}
+		}
+		return n
+	}
 	held(4)
-	if second.count() != 2 || i.target("second").FuseBlown == nil || i.target("first").FuseBlown != nil {
-		t.Errorf("%d arrived; %+v", second.count(), i.target("second"))
+	if granted() != 2 || i.target("second").FuseBlown == nil || i.target("first").FuseBlown != nil {
+		t.Errorf("%d granted; %+v", granted(), i.target("second"))
 	}
 	if out, _ := i.run("status"); !strings.Contains(out, "second: its fuse has blown") || !strings.Contains(out, "4 are held") {
 		t.Errorf("status:\n%s", out)
 	}
-	if m := i.metrics(); !strings.Contains(m, `consentd_fuse_blown{target="second"} 1`) || strings.Contains(m, `consentd_fuse_blown{target="first"}`) ||
+	if m := i.metrics(); !strings.Contains(m, `consentd_fuse_blown{target="second"} 1`) || !strings.Contains(m, `consentd_fuse_blown{target="first"} 0`) ||
 		!strings.Contains(m, `consentd_deliveries_waiting{reason="fuse",target="second"} 4`) {
 		t.Errorf("metrics:\n%s", m)
 	}
@@ -194,17 +204,17 @@ func TestFuse(t *testing.T) {
 		}
 	}
 	i.accept(update(out, "DENIED", 10))
-	eventually(t, "the withdrawal of one who is held arrives", func() bool { return len(second.of(out)) == 1 && !second.of(out)[0].Allowed })
+	eventually(t, "the withdrawal of one who is held arrives", func() bool { return len(second.of(out)) > 0 && !second.of(out)[0].Allowed })
 	held(3)
 
 	i.kill()
 	i.start()
 	i.accept(update(in, "DENIED", 11))
-	eventually(t, "the withdrawal of one who was let through arrives", func() bool { all := second.of(in); return len(all) == 2 && !all[1].Allowed })
+	eventually(t, "the withdrawal of one who was let through arrives", func() bool { all := second.of(in); return !all[len(all)-1].Allowed })
 	i.accept(update("gus", "GRANTED", 12))
 	held(4)
-	if second.count() != 4 {
-		t.Errorf("%d arrived after a crash", second.count())
+	if granted() != 2 {
+		t.Errorf("%d granted after a crash", granted())
 	}
 	if strings.Count(i.log.String(), "fuse blown") != 1 {
 		t.Error("the log does not say once that the fuse has blown")
@@ -215,8 +225,8 @@ func TestFuse(t *testing.T) {
 		t.Errorf("release: exit code %d, %s", code, said)
 	}
 	i.settled("second")
-	if second.count() != 8 || i.target("second").FuseBlown != nil {
-		t.Errorf("%d arrived; %+v", second.count(), i.target("second"))
+	if granted() != 6 || i.target("second").FuseBlown != nil {
+		t.Errorf("%d granted; %+v", granted(), i.target("second"))
 	}
 	i.stop()
 }
