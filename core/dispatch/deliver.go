@@ -158,10 +158,11 @@ func (g *Group) recordID(c store.Claimed, fields json.RawMessage) string {
 }
 
 // deliver sends the batch in calls of at most so many records, one after the other, and settles what came
-// of it. After a call that pauses the target, or in which the plugin broke, the others are not sent.
+// of it. After a call that pauses the target, or in which the plugin broke, the others are not sent; nor while
+// an operator holds the target back.
 func (g *Group) deliver(ctx context.Context, b *batch, size int) {
 	records, owner := b.records, b.owner
-	for len(records) > 0 {
+	for len(records) > 0 && g.held(time.Now()) == 0 {
 		n := min(len(records), size)
 		if !g.send(ctx, records[:n], owner[:n]) {
 			break

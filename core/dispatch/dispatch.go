@@ -51,6 +51,8 @@ type Target struct {
 	Identity []byte
 	// Trace follows what is delivered; nil is no tracing.
 	Trace *trace.Tracer
+	// Pause, if not nil, is the one with which the target starts.
+	Pause *store.Pause
 }
 
 // Group is the workers of one target. When more than one call may be in flight, the last free one is kept
@@ -75,7 +77,8 @@ type Group struct {
 	inFlight int
 	asking   int // claims that wait for what their rules look up
 	gate     gate
-	circuits [2]circuit // by lane
+	circuits [2]circuit   // by lane
+	ordered  *store.Pause // an operator's pause; nil: none
 	// suspects are deliveries that were rejected together with all others in their call, and with how many
 	// records at most the next may go.
 	suspects map[int64]int
@@ -96,6 +99,10 @@ func Start(t Target, s store.Store, m *Metrics, log hclog.Logger) *Group {
 	g.stop, g.halt = context.WithCancel(context.Background())
 	g.calls, g.cut = context.WithCancel(context.Background())
 	m.begin(t.Name)
+	m.held(t.Name, false)
+	if t.Pause != nil {
+		g.Hold(*t.Pause)
+	}
 	go g.feed()
 	if t.Erase != nil {
 		g.workers.Go(g.erase)
@@ -127,6 +134,8 @@ type Status struct {
 	InFlight int
 	// Until is when a paused target is tried again.
 	Until time.Time
+	// Pause is an operator's; nil if there is none.
+	Pause *store.Pause
 	// LastError is of the last attempt that failed, in this process.
 	LastError   string
 	LastErrorAt time.Time
@@ -145,6 +154,10 @@ func (g *Group) Status() Status {
 			s.State, s.Until = FailingState, c.until
 			break
 		}
+	}
+	if g.heldFor(time.Now()) > 0 {
+		held := *g.hold
+		s.State, s.Until, s.Pause = PausedState, held.Until, &held
 	}
 	return s
 }

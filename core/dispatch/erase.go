@@ -17,9 +17,12 @@ const eraseEvery = 250 * time.Millisecond
 // each comes again with back-off until the target confirms it.
 func (g *Group) erase() {
 	for g.stop.Err() == nil {
-		e, err := g.store.ClaimErasure(g.stop, g.target.Name, time.Now())
-		if err == nil {
-			err = g.eraseOne(e)
+		err := store.ErrNotFound
+		if g.held(time.Now()) == 0 {
+			var e store.Erasure
+			if e, err = g.store.ClaimErasure(g.stop, g.target.Name, time.Now()); err == nil {
+				err = g.eraseOne(e)
+			}
 		}
 		if err == nil {
 			continue

@@ -40,6 +40,9 @@ func (g *Group) feed() {
 // changes.
 func (g *Group) feedOnce() (wait time.Duration) {
 	now := time.Now()
+	if wait := g.held(now); wait > 0 {
+		return wait
+	}
 	free, probe, closed := g.room(now)
 	switch {
 	case closed > 0:

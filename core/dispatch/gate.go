@@ -24,10 +24,12 @@ const (
 	FailingState State = "failing"
 	// StoreState: what became of attempts cannot be committed.
 	StoreState State = "store"
+	// PausedState: an operator holds the target back; see Hold.
+	PausedState State = "paused"
 )
 
 // States are all of them.
-var States = []State{Running, ThrottledState, UnauthorizedState, DownState, FailingState, StoreState}
+var States = []State{Running, PausedState, ThrottledState, UnauthorizedState, DownState, FailingState, StoreState}
 
 // pauseRetry spaces the probes of a paused target.
 var pauseRetry = config.Retry{InitialInterval: time.Second, Multiplier: 2, MaxInterval: time.Minute, Jitter: 0.3}

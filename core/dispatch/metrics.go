@@ -16,6 +16,7 @@ type Metrics struct {
 	withdrawals *prometheus.HistogramVec
 	others      *prometheus.HistogramVec
 	closed      *prometheus.GaugeVec
+	holds       *prometheus.GaugeVec
 }
 
 // NewMetrics registers the metrics of targets.
@@ -42,10 +43,14 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}, []string{"target"}),
 		closed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "consentd_target_paused",
-			Help: "1 while a target is paused.",
+			Help: "1 while a target's vendor, its plugin or the store holds its deliveries back.",
+		}, []string{"target"}),
+		holds: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "consentd_target_held",
+			Help: "1 while an operator has paused a target: nothing is sent to it, withdrawals wait as well.",
 		}, []string{"target"}),
 	}
-	r.MustRegister(m.deliveries, m.calls, m.withdrawals, m.others, m.closed)
+	r.MustRegister(m.deliveries, m.calls, m.withdrawals, m.others, m.closed, m.holds)
 	return m
 }
 
@@ -82,10 +87,13 @@ func (m *Metrics) confirmed(target string, d time.Duration) {
 	m.others.WithLabelValues(target).Observe(d.Seconds())
 }
 
-func (m *Metrics) paused(target string, is bool) {
-	v := 0.0
+func (m *Metrics) paused(target string, is bool) { m.closed.WithLabelValues(target).Set(one(is)) }
+
+func (m *Metrics) held(target string, is bool) { m.holds.WithLabelValues(target).Set(one(is)) }
+
+func one(is bool) float64 {
 	if is {
-		v = 1
+		return 1
 	}
-	m.closed.WithLabelValues(target).Set(v)
+	return 0
 }
