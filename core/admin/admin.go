@@ -56,6 +56,11 @@ type Options struct {
 	Plan func(ctx context.Context, r PlanRequest, progress func(done, of int64)) (Plan, error)
 	// ReleaseFuse makes a target's fuse whole, and says how many grants it held.
 	ReleaseFuse func(ctx context.Context, target string) (int, error)
+	// Pause holds a target back, for so long or until Resume; howLong 0 is without an end.
+	Pause  func(ctx context.Context, target string, howLong time.Duration) (Paused, error)
+	Resume func(ctx context.Context, target string) (Paused, error)
+	// Resync makes deliveries pending again, for a while; Next says where to go on.
+	Resync func(ctx context.Context, f store.ResyncFilter) (Resynced, error)
 	// Serving is whether the daemon takes updates: it has started and is not about to end.
 	Serving func() bool
 }
@@ -106,6 +111,10 @@ func (h *handler) routes() []Route {
 		{"GET /v1/citizens/{source}/{id}/receipts", operator, "citizen receipts", h.citizenReceipts},
 		{"POST /v1/citizens/{source}/{id}/release", operator, "citizen release", h.releaseHeld},
 		{"POST /v1/targets/{target}/release", operator, "target release", h.releaseFuse},
+		{"POST /v1/citizens/{source}/{id}/resync", operator, "citizen resync", h.resyncCitizen},
+		{"POST /v1/targets/{target}/pause", operator, "target pause", h.pauseTarget},
+		{"POST /v1/targets/{target}/resume", operator, "target resume", h.resumeTarget},
+		{"POST /v1/targets/{target}/resync", operator, "target resync", h.resyncTarget},
 		{"GET /v1/receipts", operator, "receipts export", h.listReceipts},
 		{"GET /v1/receipts/verify", read, "", h.verifyReceipts},
 		{"GET /v1/caller", read, "", h.caller},
@@ -202,7 +211,7 @@ func (h *handler) listDead(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	dead, err := h.Store.ListDead(r.Context(), store.DeadFilter{
-		ID: id, Target: q.Get("target"), Reason: q.Get("reason"), CitizenID: q.Get("citizen"), After: after, Limit: limit + 1,
+		ID: id, Target: q.Get("target"), Rule: q.Get("rule"), Reason: q.Get("reason"), CitizenID: q.Get("citizen"), After: after, Limit: limit + 1,
 	})
 	dead, more := cut(dead, limit)
 	out := DeadPage{Dead: []DeadLetter{}}
@@ -236,16 +245,34 @@ func (h *handler) changeDead(w http.ResponseWriter, r *http.Request, change func
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&sel); err != nil {
-		problem(w, http.StatusBadRequest, "the body must be a JSON object with id, target, reason, citizen or all")
+		problem(w, http.StatusBadRequest, "the body must be a JSON object with id, target, rule, reason, citizen or all")
 		return
 	}
 	if sel == (DeadSelection{}) {
-		problem(w, http.StatusBadRequest, "nothing is chosen: give id, target, reason or citizen, or all = true")
+		problem(w, http.StatusBadRequest, "nothing is chosen: give id, target, rule, reason or citizen, or all = true")
 		return
 	}
+	after, limit, err := paging(r)
+	if err != nil {
+		problem(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	f := store.DeadFilter{ID: sel.ID, Target: sel.Target, Rule: sel.Rule, Reason: sel.Reason, CitizenID: sel.Citizen, After: after}
 	h.audited(w, r, h.deadAction(sel), func() (any, int, error) {
-		n, err := change(r.Context(), store.DeadFilter{ID: sel.ID, Target: sel.Target, Reason: sel.Reason, CitizenID: sel.Citizen})
-		return Changed{n}, n, err
+		var out Changed
+		if r.URL.Query().Has("limit") {
+			// What is changed may be a dead letter again at once, so the next part begins after this one.
+			f.Limit = limit
+			part, err := h.Store.ListDead(r.Context(), f)
+			if err != nil {
+				return nil, 0, err
+			}
+			if len(part) == limit {
+				out.Next = part[limit-1].ID
+			}
+		}
+		out.Changed, err = change(r.Context(), f)
+		return out, out.Changed, err
 	})
 }
 
@@ -319,7 +346,7 @@ func (h *handler) discardQuarantine(w http.ResponseWriter, r *http.Request) {
 		if _, err := h.Store.ShowQuarantine(r.Context(), id); err != nil {
 			return nil, 0, err
 		}
-		return Changed{1}, 1, h.Store.DiscardQuarantine(r.Context(), id)
+		return Changed{Changed: 1}, 1, h.Store.DiscardQuarantine(r.Context(), id)
 	})
 }
 

@@ -80,6 +80,9 @@ func newDesk(t *testing.T, admin config.Admin) *desk {
 		Explain:     func(context.Context, string, []byte, bool) (Explanation, error) { return Explanation{}, nil },
 		Plan:        func(context.Context, PlanRequest, func(done, of int64)) (Plan, error) { return Plan{}, nil },
 		ReleaseFuse: func(context.Context, string) (int, error) { return 0, nil },
+		Pause:       func(context.Context, string, time.Duration) (Paused, error) { return Paused{}, nil },
+		Resume:      func(context.Context, string) (Paused, error) { return Paused{}, nil },
+		Resync:      func(context.Context, store.ResyncFilter) (Resynced, error) { return Resynced{Changed: 1}, nil },
 		Serving:     func() bool { return true },
 	}
 	if admin.AuditFile != "" {
@@ -98,10 +101,10 @@ func (d *desk) ask(t *testing.T, pattern, token string, change func(*http.Reques
 	if !ok {
 		method, path = http.MethodGet, "/nowhere"
 	}
-	path = strings.NewReplacer("{source}/{id}", "in/c1", "{id}", "1").Replace(path)
-	body := `{"all": true}`
-	if strings.Contains(path, "replay") && strings.Contains(path, "quarantine") {
-		body = ""
+	path = strings.NewReplacer("{source}/{id}", "in/c1", "{id}", "1", "{target}", "out").Replace(path)
+	body := ""
+	if strings.HasPrefix(path, "/v1/dead/") {
+		body = `{"all": true}`
 	}
 	r := httptest.NewRequest(method, "http://127.0.0.1:8485"+path, strings.NewReader(body))
 	if token != "" {
@@ -141,6 +144,10 @@ var roles = map[string]struct {
 	"GET /v1/receipts":                        {"operator", "receipts export"},
 	"GET /v1/caller":                          {"read", ""},
 	"POST /v1/explain":                        {"operator", "explain"},
+	"POST /v1/citizens/{source}/{id}/resync":  {"operator", "citizen resync"},
+	"POST /v1/targets/{target}/pause":         {"operator", "target pause"},
+	"POST /v1/targets/{target}/resume":        {"operator", "target resume"},
+	"POST /v1/targets/{target}/resync":        {"operator", "target resync"},
 	"GET /v1/receipts/verify":                 {"read", ""},
 	"GET /metrics":                            {"read", ""},
 	"/":                                       {"read", ""},

@@ -78,7 +78,9 @@ type Target struct {
 	Type  string `json:"type"`
 	State string `json:"state"`
 	// PausedUntil is when a target that is not running is tried again.
-	PausedUntil      *time.Time `json:"paused_until,omitempty"`
+	PausedUntil *time.Time `json:"paused_until,omitempty"`
+	// Pause is an operator's, when State is paused.
+	Pause            *Pause     `json:"pause,omitempty"`
 	InFlight         int        `json:"in_flight"`
 	Accepted         int64      `json:"accepted"`
 	Delivered        int64      `json:"delivered"`
@@ -103,6 +105,39 @@ type Target struct {
 	LastError     string     `json:"last_error,omitempty"`
 	LastErrorAt   *time.Time `json:"last_error_at,omitempty"`
 	Plugin        Plugin     `json:"plugin"`
+}
+
+// Pause is a target that an operator holds back.
+type Pause struct {
+	Since time.Time `json:"since"`
+	// Until is when it goes on by itself; absent: when it is resumed.
+	Until *time.Time `json:"until,omitempty"`
+}
+
+// Pausing is the body of POST /v1/targets/{target}/pause. For is a duration, such as "2h"; empty: until resumed.
+type Pausing struct {
+	For string `json:"for,omitempty"`
+}
+
+// Paused is the answer to POST /v1/targets/{target}/pause and to resume. Pending and Withdrawals are what waits, or
+// waited, for the target.
+type Paused struct {
+	Target string     `json:"target"`
+	Until  *time.Time `json:"until,omitempty"`
+	// Was is whether there was a pause to end.
+	Was bool `json:"was_paused,omitempty"`
+	// InFlight is how many calls had not ended when a pause was answered.
+	InFlight    int   `json:"in_flight"`
+	Pending     int64 `json:"pending"`
+	Withdrawals int64 `json:"withdrawals"`
+}
+
+// Resynced is the answer to POST /v1/targets/{target}/resync?after=N and to that of a citizen. Changed deliveries
+// are pending again. Next, when not zero, is the after with which to go on, and End the largest there is.
+type Resynced struct {
+	Changed int   `json:"changed"`
+	Next    int64 `json:"next,omitempty"`
+	End     int64 `json:"end"`
 }
 
 // Plugin is the process of a target.
@@ -142,14 +177,17 @@ type DeadPage struct {
 type DeadSelection struct {
 	ID      int64  `json:"id,omitempty"`
 	Target  string `json:"target,omitempty"`
+	Rule    string `json:"rule,omitempty"`
 	Reason  string `json:"reason,omitempty"`
 	Citizen string `json:"citizen,omitempty"`
 	All     bool   `json:"all,omitempty"`
 }
 
-// Changed is the answer to what changes dead letters.
+// Changed is the answer to what changes dead letters. With a limit in the query there may be more: Next, when not zero,
+// is the after with which to go on.
 type Changed struct {
-	Changed int `json:"changed"`
+	Changed int   `json:"changed"`
+	Next    int64 `json:"next,omitempty"`
 }
 
 // Quarantined is one body that could not be understood.

@@ -33,6 +33,7 @@ func OpenAudit(path string) (*Audit, error) {
 type Action struct {
 	Verb    string `json:"verb"`
 	Target  string `json:"target,omitempty"`
+	Rule    string `json:"rule,omitempty"`
 	Reason  string `json:"reason,omitempty"`
 	Entry   int64  `json:"entry,omitempty"` // a dead letter's or a quarantined body's id
 	Source  string `json:"source,omitempty"`
@@ -82,7 +83,7 @@ func (h *handler) written(w http.ResponseWriter, r *http.Request, a Action, do f
 	if err != nil {
 		n = 0
 	}
-	h.Log.Info("admin action", "actor", caller.Actor, "verb", a.Verb, "target", a.Target, "reason", a.Reason, "entry", a.Entry,
+	h.Log.Info("admin action", "actor", caller.Actor, "verb", a.Verb, "target", a.Target, "rule", a.Rule, "reason", a.Reason, "entry", a.Entry,
 		"source", a.Source, "citizen", a.Citizen, "count", n, "outcome", outcome)
 	line.Time, line.Event, line.Outcome, line.Count = time.Now().UTC(), "ended", outcome, &n
 	if failed := h.Audit.write(line); failed != nil {
@@ -188,7 +189,7 @@ func syncDir(dir string) error {
 // deadAction is an action on the dead letters that are chosen. A citizen is hashed without a source, which the
 // choice does not name.
 func (h *handler) deadAction(sel DeadSelection) Action {
-	a := Action{Target: sel.Target, Reason: sel.Reason, Entry: sel.ID}
+	a := Action{Target: sel.Target, Rule: sel.Rule, Reason: sel.Reason, Entry: sel.ID}
 	if sel.Citizen != "" {
 		a.Citizen = hex.EncodeToString(store.Subject(h.Store.HashKey(), "", sel.Citizen))
 	}

@@ -70,7 +70,7 @@ func permissions(s consent.State, now time.Time) []Permission {
 func (h *handler) releaseHeld(w http.ResponseWriter, r *http.Request) {
 	source, id := r.PathValue("source"), r.PathValue("id")
 	h.audited(w, r, h.ofCitizen(source, id), func() (any, int, error) {
-		return Changed{1}, 1, h.Options.Release(r.Context(), source, id)
+		return Changed{Changed: 1}, 1, h.Options.Release(r.Context(), source, id)
 	})
 }
 

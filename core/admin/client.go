@@ -25,6 +25,9 @@ var ErrNotRunning = errors.New("no consentd answers")
 // ErrAddress is wrapped when what should be the admin address is none.
 var ErrAddress = errors.New("no admin address")
 
+// ErrRefused is wrapped when the daemon understands a request and will not do it: for these, so asked, it never will.
+var ErrRefused = errors.New("refused")
+
 // RefusedError is an answer of the daemon that is not 2xx.
 type RefusedError struct {
 	Status int
@@ -33,13 +36,19 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return e.Text }
 
+func (e *RefusedError) Is(target error) bool {
+	return target == ErrRefused && (e.Status == http.StatusUnprocessableEntity || e.Status == http.StatusNotFound)
+}
+
 // Client speaks the JSON API.
 type Client struct {
 	base, token string
 	// place is the address for people, err what is wrong with it.
 	place string
 	err   error
-	http  *http.Client
+	// certified is whether it shows a certificate.
+	certified bool
+	http      *http.Client
 }
 
 // NewClient makes a client of the daemon at address: host:port, an http or https URL, or unix:///path. The
@@ -80,6 +89,7 @@ func (c *Client) WithTLS(files TLSFiles) *Client {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = conf
+	c.certified = files.Cert != ""
 	c.http.Transport = transport
 	return c
 }
@@ -124,6 +134,7 @@ func (c *Client) Dead(ctx context.Context, sel DeadSelection, after int64, limit
 	}
 	set("id", strconv.FormatInt(sel.ID, 10))
 	set("target", sel.Target)
+	set("rule", sel.Rule)
 	set("reason", sel.Reason)
 	set("citizen", sel.Citizen)
 	set("after", strconv.FormatInt(after, 10))
@@ -132,21 +143,21 @@ func (c *Client) Dead(ctx context.Context, sel DeadSelection, after int64, limit
 	return p, err
 }
 
-// ReplayDead makes dead letters due now and says how many.
-func (c *Client) ReplayDead(ctx context.Context, sel DeadSelection) (n Changed, err error) {
-	err = c.do(ctx, http.MethodPost, "/v1/dead/replay", sel, &n)
+// ReplayDead makes dead letters due now, the first limit of them after an id, and says how many and where to go on.
+func (c *Client) ReplayDead(ctx context.Context, sel DeadSelection, after int64, limit int) (n Changed, err error) {
+	err = c.do(ctx, http.MethodPost, fmt.Sprintf("/v1/dead/replay?after=%d&limit=%d", after, limit), sel, &n)
 	return n, err
 }
 
-// DiscardDead gives dead letters up and says how many.
-func (c *Client) DiscardDead(ctx context.Context, sel DeadSelection) (n Changed, err error) {
-	err = c.do(ctx, http.MethodPost, "/v1/dead/discard", sel, &n)
+// DiscardDead gives dead letters up in the same way.
+func (c *Client) DiscardDead(ctx context.Context, sel DeadSelection, after int64, limit int) (n Changed, err error) {
+	err = c.do(ctx, http.MethodPost, fmt.Sprintf("/v1/dead/discard?after=%d&limit=%d", after, limit), sel, &n)
 	return n, err
 }
 
 // Quarantine lists one page of the quarantine.
-func (c *Client) Quarantine(ctx context.Context, after int64, limit int) (p QuarantinePage, err error) {
-	path := fmt.Sprintf("/v1/quarantine?after=%d&limit=%d", after, limit)
+func (c *Client) Quarantine(ctx context.Context, source string, after int64, limit int) (p QuarantinePage, err error) {
+	path := fmt.Sprintf("/v1/quarantine?source=%s&after=%d&limit=%d", url.QueryEscape(source), after, limit)
 	err = c.do(ctx, http.MethodGet, path, nil, &p)
 	return p, err
 }
@@ -175,9 +186,10 @@ func (c *Client) Citizen(ctx context.Context, source, id string) (out Citizen, e
 	return out, err
 }
 
-// Receipts are the proofs of one citizen's confirmed deliveries.
-func (c *Client) Receipts(ctx context.Context, source, id string) (out Receipts, err error) {
-	err = c.do(ctx, http.MethodGet, citizenPath(source, id)+"/receipts", nil, &out)
+// Receipts lists one page of the proofs of one citizen's confirmed deliveries, of a target and a rule unless empty.
+func (c *Client) Receipts(ctx context.Context, source, id, target, rule string, after int64, limit int) (out Receipts, err error) {
+	q := url.Values{"target": {target}, "rule": {rule}, "after": {strconv.FormatInt(after, 10)}, "limit": {strconv.Itoa(limit)}}
+	err = c.do(ctx, http.MethodGet, citizenPath(source, id)+"/receipts?"+q.Encode(), nil, &out)
 	return out, err
 }
 
@@ -220,6 +232,32 @@ func (c *Client) Explain(ctx context.Context, source string, body []byte, lookUp
 
 // raw is a body that is sent as it is.
 type raw []byte
+
+// PauseTarget holds a target back; howLong is a duration, empty without an end.
+func (c *Client) PauseTarget(ctx context.Context, target, howLong string) (p Paused, err error) {
+	err = c.do(ctx, http.MethodPost, targetPath(target)+"/pause", Pausing{howLong}, &p)
+	return p, err
+}
+
+// ResumeTarget ends that.
+func (c *Client) ResumeTarget(ctx context.Context, target string) (p Paused, err error) {
+	err = c.do(ctx, http.MethodPost, targetPath(target)+"/resume", nil, &p)
+	return p, err
+}
+
+// ResyncTarget makes deliveries of a target pending again, for a while.
+func (c *Client) ResyncTarget(ctx context.Context, target string, after int64) (r Resynced, err error) {
+	err = c.do(ctx, http.MethodPost, fmt.Sprintf("%s/resync?after=%d", targetPath(target), after), nil, &r)
+	return r, err
+}
+
+// ResyncCitizen does so with those of a citizen, at every target or one.
+func (c *Client) ResyncCitizen(ctx context.Context, source, id, target string) (r Resynced, err error) {
+	err = c.do(ctx, http.MethodPost, citizenPath(source, id)+"/resync?target="+url.QueryEscape(target), nil, &r)
+	return r, err
+}
+
+func targetPath(target string) string { return "/v1/targets/" + url.PathEscape(target) }
 
 func citizenPath(source, id string) string {
 	return "/v1/citizens/" + url.PathEscape(source) + "/" + url.PathEscape(id)

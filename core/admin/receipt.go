@@ -3,15 +3,31 @@ package admin
 import (
 	"encoding/hex"
 	"net/http"
+	"slices"
 
 	"github.com/consentd/consentd/core/store"
 )
 
 func (h *handler) citizenReceipts(w http.ResponseWriter, r *http.Request) {
-	source, id := r.PathValue("source"), r.PathValue("id")
-	h.audited(w, r, h.ofCitizen(source, id), func() (any, int, error) {
+	source, id, q := r.PathValue("source"), r.PathValue("id"), r.URL.Query()
+	after, limit, err := paging(r)
+	if err != nil {
+		problem(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	a := h.ofCitizen(source, id)
+	a.Target, a.Rule = q.Get("target"), q.Get("rule")
+	h.audited(w, r, a, func() (any, int, error) {
 		receipts, err := h.Store.Receipts(r.Context(), source, id)
-		return receiptPage(receipts), len(receipts), err
+		receipts = slices.DeleteFunc(receipts, func(p store.Receipt) bool {
+			return p.ID <= after || a.Target != "" && p.Target != a.Target || a.Rule != "" && p.Rule != a.Rule
+		})
+		receipts, more := cut(receipts, limit)
+		out := receiptPage(receipts)
+		if more {
+			out.Next = receipts[len(receipts)-1].ID
+		}
+		return out, len(receipts), err
 	})
 }
 

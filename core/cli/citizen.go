@@ -17,7 +17,7 @@ import (
 
 func (a *App) citizen() *cobra.Command {
 	return group("citizen", "Look at one citizen, their receipts and held grants, or erase them",
-		a.citizenShow(), a.citizenReceipts(), a.citizenRelease(), a.citizenErase())
+		a.citizenShow(), a.citizenReceipts(), a.citizenResync(), a.citizenRelease(), a.citizenErase())
 }
 
 // ofCitizen makes a verb that speaks of one citizen, by citizenId.
@@ -94,8 +94,14 @@ func (a *App) printPermissions(heading string, permissions []admin.Permission) e
 }
 
 func (a *App) citizenReceipts() *cobra.Command {
-	return a.ofCitizen("receipts", "List the proofs of a citizen's confirmed deliveries", func(ctx context.Context, l *live, source, id string) error {
-		r, err := l.client().Receipts(ctx, source, id)
+	var page paged
+	var target, rule string
+	var cmd *cobra.Command
+	cmd = a.ofCitizen("receipts", "List the proofs of a citizen's confirmed deliveries", func(ctx context.Context, l *live, source, id string) error {
+		if err := checkLimit(page.limit); err != nil {
+			return err
+		}
+		r, err := l.client().Receipts(ctx, source, id, target, rule, page.after, page.limit)
 		if err != nil {
 			return err
 		}
@@ -107,8 +113,40 @@ func (a *App) citizenReceipts() *cobra.Command {
 			t.row(strconv.FormatInt(p.ID, 10), p.Rule, p.Target, strconv.FormatBool(p.Withdrawal), p.Outcome, p.SentAt.Format(timeLayout),
 				p.Received.Format(timeLayout), p.Confirmed.Format(timeLayout), p.Reference, p.Plugin, fmt.Sprintf("%.12s", p.Config))
 		}
-		return t.flush()
+		if err := t.flush(); err != nil {
+			return err
+		}
+		more(a.Stdout, cmd, []string{id}, r.Next)
+		return nil
 	})
+	cmd.Long = "List the proofs of a citizen's confirmed deliveries, oldest first. `consentd receipts verify` finds out whether\n" +
+		"one was changed or removed."
+	cmd.Example = "  consentd citizen receipts c-4711 --target crm"
+	page.flags(cmd)
+	cmd.Flags().StringVar(&target, "target", "", "only of this target")
+	cmd.Flags().StringVar(&rule, "rule", "", "only of this rule")
+	return cmd
+}
+
+func (a *App) citizenResync() *cobra.Command {
+	var target string
+	cmd := a.ofCitizen("resync", "Send a citizen's newest state to the targets again, whatever they are known to hold",
+		func(ctx context.Context, l *live, source, id string) error {
+			r, err := l.client().ResyncCitizen(ctx, source, id, target)
+			if err != nil {
+				return err
+			}
+			if l.json {
+				return printJSON(a.Stdout, r)
+			}
+			fmt.Fprintf(a.Stdout, "%d deliveries are pending again; `consentd citizen show %s` shows when they have ended\n", r.Changed, quoted(id))
+			return nil
+		})
+	cmd.Long = "Make a citizen's deliveries pending again, dead letters and discarded ones too, and trust nothing that the targets are\n" +
+		"known to hold of them: the newest state is sent, under a new id."
+	cmd.Example = "  consentd citizen resync c-4711 --target crm"
+	cmd.Flags().StringVar(&target, "target", "", "only to this target")
+	return cmd
 }
 
 func (a *App) citizenRelease() *cobra.Command {

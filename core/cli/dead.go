@@ -13,14 +13,21 @@ import (
 func (a *App) dead() *cobra.Command {
 	return group("dead", "Look at dead letters, replay or discard them",
 		a.deadList(), a.deadShow(),
-		a.deadChange("replay", "Try dead letters again, with the newest state and today's rules", "replayed", (*admin.Client).ReplayDead),
-		a.deadChange("discard", "Give dead letters up until a newer update comes", "discarded", (*admin.Client).DiscardDead),
+		a.deadChange("replay", "Try dead letters again, with the newest state and today's rules",
+			"Make dead letters due now. Each is rendered anew, from the citizen's newest state under today's rules, so a replay\n"+
+				"cannot bring anything old back. Many are replayed in parts of 1,000; each is one commit.",
+			"replayed", (*admin.Client).ReplayDead),
+		a.deadChange("discard", "Give dead letters up until a newer update comes",
+			"Give dead letters up: the targets go on holding what they hold, and nothing is tried again until a newer update\n"+
+				"of the citizen comes or `consentd target resync`. A withdrawal among them is never delivered then.",
+			"discarded", (*admin.Client).DiscardDead),
 	)
 }
 
 // filters are the flags that choose dead letters.
 func filters(cmd *cobra.Command, sel *admin.DeadSelection) {
 	cmd.Flags().StringVar(&sel.Target, "target", "", "only of this target")
+	cmd.Flags().StringVar(&sel.Rule, "rule", "", "only of this rule")
 	cmd.Flags().StringVar(&sel.Reason, "reason", "", "only with this reason: rule, rejected, crash or exhausted")
 	cmd.Flags().StringVar(&sel.Citizen, "citizen", "", "only of the citizen with this citizenId")
 }
@@ -36,19 +43,22 @@ func checkReason(sel admin.DeadSelection) error {
 func (a *App) deadList() *cobra.Command {
 	var l live
 	var sel admin.DeadSelection
-	var limit int
+	var page paged
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List dead letters",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Long: "List deliveries that stopped, in the order of their ids, and why. Each is tried again every dead_letter > retry_every;\n" +
+			"`consentd dead replay` tries them now. With a token that may only read, CITIZEN is empty.",
+		Example: "  consentd dead list --target crm --reason rejected",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkReason(sel); err != nil {
 				return err
 			}
-			if err := checkLimit(limit); err != nil {
+			if err := checkLimit(page.limit); err != nil {
 				return err
 			}
-			p, err := l.client().Dead(cmd.Context(), sel, 0, limit)
+			p, err := l.client().Dead(cmd.Context(), sel, page.after, page.limit)
 			if err != nil {
 				return err
 			}
@@ -66,15 +76,13 @@ func (a *App) deadList() *cobra.Command {
 			if err := t.flush(); err != nil {
 				return err
 			}
-			if p.Next != 0 {
-				fmt.Fprintf(a.Stdout, "\nThere are more: raise --limit, or choose with --target, --reason or --citizen.\n")
-			}
+			more(a.Stdout, cmd, args, p.Next)
 			return nil
 		},
 	}
 	l.flags(cmd)
 	filters(cmd, &sel)
-	limitFlag(cmd, &limit)
+	page.flags(cmd)
 	return cmd
 }
 
@@ -107,13 +115,19 @@ func (a *App) deadShow() *cobra.Command {
 	})
 }
 
-func (a *App) deadChange(verb, short, done string, change func(*admin.Client, context.Context, admin.DeadSelection) (admin.Changed, error)) *cobra.Command {
+// deadPart is how many dead letters are changed in one commit.
+const deadPart = 1000
+
+func (a *App) deadChange(verb, short, long, done string, change func(*admin.Client, context.Context, admin.DeadSelection, int64, int) (admin.Changed, error)) *cobra.Command {
 	var l live
 	var sel admin.DeadSelection
+	var after int64
 	cmd := &cobra.Command{
-		Use:   verb + " [ID]",
-		Short: short,
-		Args:  cobra.MaximumNArgs(1),
+		Use:     verb + " [ID]",
+		Short:   short,
+		Long:    long,
+		Example: fmt.Sprintf("  consentd dead %s 42\n  consentd dead %s --target crm --reason rejected\n  consentd dead %s --all", verb, verb, verb),
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkReason(sel); err != nil {
 				return err
@@ -126,17 +140,33 @@ func (a *App) deadChange(verb, short, done string, change func(*admin.Client, co
 				sel.ID = id
 			}
 			if sel == (admin.DeadSelection{}) {
-				return usage("which ones? Give an ID, --target, --reason or --citizen, or --all")
+				return usage("which ones? Give an ID, --target, --rule, --reason or --citizen, or --all")
 			}
-			n, err := change(l.client(), cmd.Context(), sel)
-			if err != nil {
-				return err
+			client, p := l.client(), a.progress(l.json)
+			defer p.end()
+			total := a.deadOf(cmd.Context(), client, sel)
+			changed := 0
+			for {
+				n, err := change(client, cmd.Context(), sel, after, deadPart)
+				if err != nil {
+					p.end()
+					if changed > 0 {
+						return fmt.Errorf("%w\n%d %s; go on with `%s`", err, changed, done, again(cmd, args, after))
+					}
+					return err
+				}
+				changed += n.Changed
+				if after = n.Next; after == 0 {
+					break
+				}
+				p.show(done, int64(changed), total)
 			}
+			p.end()
 			if l.json {
-				return printJSON(a.Stdout, n)
+				return printJSON(a.Stdout, admin.Changed{Changed: changed})
 			}
-			fmt.Fprintf(a.Stdout, "%d %s\n", n.Changed, done)
-			if n.Changed == 0 && sel.ID != 0 {
+			fmt.Fprintf(a.Stdout, "%d %s\n", changed, done)
+			if changed == 0 && sel.ID != 0 {
 				return fmt.Errorf("no dead letter %d: `consentd dead list` lists them", sel.ID)
 			}
 			return nil
@@ -145,7 +175,25 @@ func (a *App) deadChange(verb, short, done string, change func(*admin.Client, co
 	l.flags(cmd)
 	filters(cmd, &sel)
 	cmd.Flags().BoolVar(&sel.All, "all", false, "all of them")
+	cmd.Flags().Int64Var(&after, "after", 0, "only those after this id, as an interrupted one says")
 	return cmd
+}
+
+// deadOf is how many dead letters are chosen at most; 0 if nobody knows.
+func (a *App) deadOf(ctx context.Context, client *admin.Client, sel admin.DeadSelection) (n int64) {
+	if sel.ID != 0 || sel.Citizen != "" || sel.Reason != "" || sel.Rule != "" {
+		return 0
+	}
+	s, err := client.Status(ctx)
+	if err != nil {
+		return 0
+	}
+	for _, t := range s.Targets {
+		if sel.Target == "" || t.Name == sel.Target {
+			n += t.Dead
+		}
+	}
+	return n
 }
 
 const timeLayout = "2006-01-02 15:04:05Z07:00"

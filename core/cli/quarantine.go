@@ -2,7 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -17,16 +20,20 @@ func (a *App) quarantine() *cobra.Command {
 
 func (a *App) quarantineList() *cobra.Command {
 	var l live
-	var limit int
+	var page paged
+	var source string
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the quarantine",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkLimit(limit); err != nil {
+		Long: "List the bodies that came with good credentials and could not be understood, and why. `consentd quarantine show`\n" +
+			"prints one, `replay` takes one through the front door again once the cause is mended.",
+		Example: "  consentd quarantine list --source dataguard",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkLimit(page.limit); err != nil {
 				return err
 			}
-			p, err := l.client().Quarantine(cmd.Context(), 0, limit)
+			p, err := l.client().Quarantine(cmd.Context(), source, page.after, page.limit)
 			if err != nil {
 				return err
 			}
@@ -44,14 +51,13 @@ func (a *App) quarantineList() *cobra.Command {
 			if err := t.flush(); err != nil {
 				return err
 			}
-			if p.Next != 0 {
-				fmt.Fprintf(a.Stdout, "\nThere are more: raise --limit.\n")
-			}
+			more(a.Stdout, cmd, args, p.Next)
 			return nil
 		},
 	}
 	l.flags(cmd)
-	limitFlag(cmd, &limit)
+	page.flags(cmd)
+	cmd.Flags().StringVar(&source, "source", "", "only of this source")
 	return cmd
 }
 
@@ -69,18 +75,98 @@ func (a *App) quarantineShow() *cobra.Command {
 	})
 }
 
+// replayedAll is what `quarantine replay --all --json` prints.
+type replayedAll struct {
+	// Replayed counts the bodies by what became of them as updates.
+	Replayed map[string]int `json:"replayed"`
+	// Left are those that are still not understood.
+	Left []stillLeft `json:"left"`
+}
+
+type stillLeft struct {
+	ID    int64  `json:"id"`
+	Error string `json:"error"`
+}
+
 func (a *App) quarantineReplay() *cobra.Command {
-	return withID("replay", "Take one body through the front door again", func(ctx context.Context, l *live, id int64) error {
-		r, err := l.client().ReplayQuarantined(ctx, id)
+	var l live
+	var all bool
+	var source string
+	cmd := &cobra.Command{
+		Use:   "replay [ID]",
+		Short: "Take bodies through the front door again",
+		Long: "Take a body through the front door again, as if it came now, and out of quarantine if it is understood. An older one\n" +
+			"than what is known changes nothing. With --all every one is tried; those that are still not understood stay.",
+		Example: "  consentd quarantine replay 7\n  consentd quarantine replay --all",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if all != (len(args) == 0) || source != "" && !all {
+				return usage("which ones? Give an ID, or --all, to which --source may be added")
+			}
+			if all {
+				return a.replayAll(cmd.Context(), l, source)
+			}
+			id, err := parseID(args[0])
+			if err != nil {
+				return err
+			}
+			r, err := l.client().ReplayQuarantined(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			if l.json {
+				return printJSON(a.Stdout, r)
+			}
+			fmt.Fprintln(a.Stdout, r.Status)
+			return nil
+		},
+	}
+	l.flags(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "all of them")
+	cmd.Flags().StringVar(&source, "source", "", "with --all: only of this source")
+	return cmd
+}
+
+func (a *App) replayAll(ctx context.Context, l live, source string) error {
+	client, p := l.client(), a.progress(l.json)
+	defer p.end()
+	out := replayedAll{Replayed: map[string]int{}, Left: []stillLeft{}}
+	done, after := 0, int64(0)
+	for {
+		page, err := client.Quarantine(ctx, source, after, 1000)
 		if err != nil {
 			return err
 		}
-		if l.json {
-			return printJSON(a.Stdout, r)
+		for _, q := range page.Quarantined {
+			r, err := client.ReplayQuarantined(ctx, q.ID)
+			if errors.Is(err, admin.ErrRefused) {
+				out.Left = append(out.Left, stillLeft{q.ID, err.Error()})
+			} else if err != nil {
+				return fmt.Errorf("%w; %d were replayed before", err, done-len(out.Left))
+			} else {
+				out.Replayed[r.Status]++
+			}
+			done++
+			p.show("replayed", int64(done), 0)
 		}
-		fmt.Fprintln(a.Stdout, r.Status)
-		return nil
-	})
+		if after = page.Next; after == 0 {
+			break
+		}
+	}
+	p.end()
+	if l.json {
+		return printJSON(a.Stdout, out)
+	}
+	for _, status := range slices.Sorted(maps.Keys(out.Replayed)) {
+		fmt.Fprintf(a.Stdout, "%d %s\n", out.Replayed[status], status)
+	}
+	for _, left := range out.Left {
+		fmt.Fprintf(a.Stdout, "%d stays: %s\n", left.ID, left.Error)
+	}
+	if done == 0 {
+		fmt.Fprintln(a.Stdout, "The quarantine is empty.")
+	}
+	return nil
 }
 
 func (a *App) quarantineDiscard() *cobra.Command {

@@ -40,7 +40,7 @@ func (a *App) status() *cobra.Command {
 			targets := newTable(a.Stdout, "TARGET", "TYPE", "STATE", "PENDING", "DELIVERED", "SUPERSEDED", "DEAD", "WITHDRAWALS", "OLDEST WITHDRAWAL", "PLUGIN")
 			for _, t := range s.Targets {
 				state := t.State
-				if t.PausedUntil != nil {
+				if t.Pause == nil && t.PausedUntil != nil {
 					state += ", tried again " + until(t.PausedUntil)
 				}
 				plugin := t.Plugin.State
@@ -52,6 +52,15 @@ func (a *App) status() *cobra.Command {
 			}
 			if err := targets.flush(); err != nil {
 				return err
+			}
+			for _, t := range s.Targets {
+				if t.Pause != nil {
+					ends := fmt.Sprintf("until `consentd target resume %s`", t.Name)
+					if t.Pause.Until != nil {
+						ends = "and goes on " + until(t.Pause.Until)
+					}
+					fmt.Fprintf(a.Stdout, "\n%s: paused by an operator %s, %s; %d WITHDRAWALS WAIT AS WELL\n", t.Name, ago(&t.Pause.Since), ends, t.Withdrawals)
+				}
 			}
 			for _, t := range s.Targets {
 				if t.LastError != "" {

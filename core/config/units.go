@@ -17,6 +17,9 @@ const (
 
 var errForm = errors.New("not in the form")
 
+// ParseDuration reads a duration as the configuration has it: "90m", "2h", "1d12h".
+func ParseDuration(s string) (time.Duration, error) { return parseDuration(s) }
+
 var days = regexp.MustCompile(`^(\d+(?:\.\d+)?)d`)
 
 // parseDuration is time.ParseDuration that knows days, and nothing negative.

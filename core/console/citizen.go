@@ -94,7 +94,7 @@ func (c *Console) showCitizen(q *request, shown bool) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	receipts, err := q.client.Receipts(q.Context(), p.source, p.id)
+	receipts, err := q.client.Receipts(q.Context(), p.source, p.id, "", "", 0, 1000)
 	if err != nil {
 		return nil, err
 	}

@@ -94,7 +94,7 @@ func (c *Console) changeDead(q *request) (*view, error) {
 }
 
 // each changes the dead letters of all ids, or none when one of them is no id.
-func each(ctx context.Context, texts []string, change func(context.Context, admin.DeadSelection) (admin.Changed, error)) (int, error) {
+func each(ctx context.Context, texts []string, change func(context.Context, admin.DeadSelection, int64, int) (admin.Changed, error)) (int, error) {
 	var ids []int64
 	for _, text := range texts {
 		id, err := strconv.ParseInt(text, 10, 64)
@@ -105,7 +105,7 @@ func each(ctx context.Context, texts []string, change func(context.Context, admi
 	}
 	n := 0
 	for _, id := range ids {
-		changed, err := change(ctx, admin.DeadSelection{ID: id})
+		changed, err := change(ctx, admin.DeadSelection{ID: id}, 0, 1)
 		if err != nil {
 			return n, err
 		}

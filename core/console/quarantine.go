@@ -16,7 +16,7 @@ type quarantineData struct {
 func (c *Console) quarantine(q *request) (*view, error) {
 	text := q.URL.Query().Get("after")
 	after, _ := strconv.ParseInt(text, 10, 64) // what is no number is the first page
-	page, err := q.client.Quarantine(q.Context(), after, perPage)
+	page, err := q.client.Quarantine(q.Context(), "", after, perPage)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (c *Console) entry(q *request, shown bool) (*view, error) {
 		}
 		return c.page(q, "quarantined", fmt.Sprintf("Body %d", id), quarantinedData{entry, true})
 	}
-	page, err := q.client.Quarantine(q.Context(), id-1, 1) // a list has no bodies
+	page, err := q.client.Quarantine(q.Context(), "", id-1, 1) // a list has no bodies
 	if err != nil {
 		return nil, err
 	}

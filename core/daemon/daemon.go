@@ -80,6 +80,7 @@ type daemon struct {
 	entered    *world
 	reloads    reloads
 	plans      plans
+	pauses     pauses
 	failed     chan error // the servers' errors
 	cleanups   []cleanup
 	deliveries *dispatch.Metrics
@@ -164,6 +165,9 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 		return diags, environment(err)
 	}
 	d.later("store", func(context.Context) error { return d.store.Close() })
+	if err := d.readPauses(ctx); err != nil {
+		return diags, environment(err)
+	}
 	d.imbalance = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "consentd_ledger_imbalance",
 		Help: "By how much accepted differs from the sum of what became of it, at the last audit. Always 0.",

@@ -11,6 +11,7 @@ import (
 
 	"github.com/consentd/consentd/core/admin"
 	"github.com/consentd/consentd/core/config"
+	"github.com/consentd/consentd/core/dispatch"
 	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/core/supervise"
 )
@@ -54,7 +55,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 			Name: t.Name, Type: t.Type, State: string(g.State), PausedUntil: admin.When(g.Until), InFlight: g.InFlight,
 			Accepted: c.Accepted, Delivered: c.Delivered, Superseded: c.Superseded, Pending: c.Pending, Dead: c.Dead,
 			Discarded: c.Discarded, Erased: c.Erased, Withdrawals: c.Withdrawals, OldestWithdrawal: admin.When(c.OldestWithdrawal),
-			Waiting: waiting[t.Name], MaxGrants: t.MaxGrants, FuseBlown: admin.When(t.group.Blown()), Erasures: e.N, OldestErasure: admin.When(e.Oldest), ErasureError: e.Error,
+			Pause: pauseOf(g), Waiting: waiting[t.Name], MaxGrants: t.MaxGrants, FuseBlown: admin.When(t.group.Blown()), Erasures: e.N, OldestErasure: admin.When(e.Oldest), ErasureError: e.Error,
 			LastError: g.LastError, LastErrorAt: admin.When(g.LastErrorAt),
 			Plugin: admin.Plugin{
 				Version: t.process.Description().Version, State: p.State.String(), PID: p.Pid, Restarts: p.Restarts, LastExit: p.LastExit,
@@ -88,6 +89,13 @@ func (w *world) outline(s *admin.Status) {
 	for _, o := range w.config.Names.Options {
 		s.Options = append(s.Options, admin.Option{Name: o.Name, ID: o.ID, Type: o.Type, Justification: o.Justification})
 	}
+}
+
+func pauseOf(g dispatch.Status) *admin.Pause {
+	if g.Pause == nil {
+		return nil
+	}
+	return &admin.Pause{Since: g.Pause.Since, Until: admin.When(g.Pause.Until)}
 }
 
 // pluginCollector exports how the plugins' processes fare: a crash loop is a counter that climbs.

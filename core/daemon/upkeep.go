@@ -39,6 +39,7 @@ func (d *daemon) startUpkeep() {
 	d.repeat("seal", d.reseal)
 	d.repeat("pruning", d.prune)
 	d.repeat("survey", d.survey)
+	d.repeat("pauses", d.followPauses)
 }
 
 // config is the one in force.

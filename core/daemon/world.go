@@ -142,7 +142,7 @@ func (d *daemon) deliver(w *world, t *target) {
 	if t.Erase {
 		erase = t.process.Erase
 	}
-	t.group = dispatch.Start(dispatch.Target{
+	t.group = d.pauses.start(dispatch.Target{
 		Name:           t.Name,
 		Plugin:         about.Type + " " + about.Version,
 		Deliverer:      t.process,
@@ -159,7 +159,9 @@ func (d *daemon) deliver(w *world, t *target) {
 		ConfigHash:     w.config.Hash,
 		Identity:       identity(t.Target),
 		Trace:          d.trace,
-	}, d.store, d.deliveries, d.Log.Named("dispatch"))
+	}, func(t dispatch.Target) *dispatch.Group {
+		return dispatch.Start(t, d.store, d.deliveries, d.Log.Named("dispatch"))
+	})
 }
 
 // identity is the same as long as a target's type and config block are.

@@ -156,7 +156,7 @@ func (g *Group) Status() Status {
 		}
 	}
 	if g.heldFor(time.Now()) > 0 {
-		held := *g.hold
+		held := *g.ordered
 		s.State, s.Until, s.Pause = PausedState, held.Until, &held
 	}
 	return s

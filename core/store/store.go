@@ -110,7 +110,7 @@ type Store interface {
 
 	// Dead letters are deliveries with status Dead.
 	ListDead(ctx context.Context, f DeadFilter) ([]Delivery, error)
-	// ReplayDead makes the dead letters that match due now, and says how many.
+	// ReplayDead makes the dead letters that match due now, in the order of their ids up to the limit, and says how many.
 	ReplayDead(ctx context.Context, f DeadFilter, now time.Time) (int, error)
 	// DiscardDead ends the dead letters that match until a newer update comes, and says how many.
 	DiscardDead(ctx context.Context, f DeadFilter) (int, error)
@@ -398,6 +398,7 @@ type DeadFilter struct {
 	StoppedBefore time.Time
 	ID            int64
 	Target        string
+	Rule          string
 	Reason        string
 	CitizenID     string
 	After         int64

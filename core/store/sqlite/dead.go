@@ -10,10 +10,11 @@ import (
 
 // deadWhere chooses by a store.DeadFilter: every condition is off for its zero value.
 const deadWhere = `d.status = 2 AND (?1 = 0 OR d.id = ?1) AND (?2 = '' OR d.target = ?2) AND (?3 = '' OR d.reason = ?3)
-	AND (?4 = '' OR c.citizen_id = ?4) AND d.id > ?5 AND (?6 = 0 OR d.settled_at < ?6 AND d.withdrawal = 0)`
+	AND (?4 = '' OR c.citizen_id = ?4) AND d.id > ?5 AND (?6 = 0 OR d.settled_at < ?6 AND d.withdrawal = 0)
+	AND (?7 = '' OR d.rule = ?7)`
 
 func deadArgs(f store.DeadFilter) []any {
-	return []any{f.ID, f.Target, f.Reason, f.CitizenID, f.After, micros(f.StoppedBefore)}
+	return []any{f.ID, f.Target, f.Reason, f.CitizenID, f.After, micros(f.StoppedBefore), f.Rule}
 }
 
 // pageLimit reads 0 as no limit, which SQLite writes as -1.
@@ -26,7 +27,7 @@ func pageLimit(n int) int {
 
 // ListDead lists dead letters in the order of their ids.
 func (s *Store) ListDead(ctx context.Context, f store.DeadFilter) ([]store.Delivery, error) {
-	return s.deliveries(ctx, `WHERE `+deadWhere+` ORDER BY d.id LIMIT ?7`, append(deadArgs(f), pageLimit(f.Limit))...)
+	return s.deliveries(ctx, `WHERE `+deadWhere+` ORDER BY d.id LIMIT ?8`, append(deadArgs(f), pageLimit(f.Limit))...)
 }
 
 // ReplayDead makes the dead letters that match due now.
@@ -52,7 +53,7 @@ func (s *Store) endDead(ctx context.Context, f store.DeadFilter, to store.Status
 			r := row{was: standing{status: store.Dead}}
 			err := rows.Scan(&r.id, &r.target, &r.was.withdrawal)
 			return r, err
-		}, `SELECT d.id, d.target, d.withdrawal FROM delivery d JOIN citizen c ON c.id = d.citizen WHERE `+deadWhere+` LIMIT ?7`,
+		}, `SELECT d.id, d.target, d.withdrawal FROM delivery d JOIN citizen c ON c.id = d.citizen WHERE `+deadWhere+` ORDER BY d.id LIMIT ?8`,
 			append(deadArgs(f), pageLimit(f.Limit))...)
 		if err != nil {
 			return err

@@ -122,6 +122,12 @@ func (s *suite) deadLetters() {
 	if none, _ := s.ListDead(ctx, store.DeadFilter{Reason: store.ReasonCrash}); len(none) != 0 {
 		s.Error("the reason does not filter")
 	}
+	if none, _ := s.ListDead(ctx, store.DeadFilter{Rule: "another"}); len(none) != 0 {
+		s.Error("the rule does not filter")
+	}
+	if all, _ := s.ListDead(ctx, store.DeadFilter{Rule: "newsletter"}); len(all) != 3 {
+		s.Errorf("%d of the rule", len(all))
+	}
 	if c := s.claim(10); len(c) != 0 {
 		s.Error("a dead letter was claimed before its own retry")
 	}
@@ -147,6 +153,28 @@ func (s *suite) deadLetters() {
 	if n, err := s.ReplayDead(ctx, store.DeadFilter{ID: dead[1].ID}, late); err != nil || n != 0 {
 		s.Errorf("replayed what was discarded: %d, %v", n, err)
 	}
+}
+
+// deadInParts: what is changed is changed in the order of ids, so that a caller can go on.
+func (s *suite) deadInParts() {
+	for i := range 5 {
+		s.accept(update(fmt.Sprint("c", i), "GRANTED", 10-i))
+	}
+	for _, c := range s.claim(10) {
+		s.bury(c, time.Time{})
+	}
+	dead, err := s.ListDead(ctx, store.DeadFilter{})
+	if err != nil || len(dead) != 5 {
+		s.Fatal(dead, err)
+	}
+	if n, err := s.ReplayDead(ctx, store.DeadFilter{After: dead[0].ID, Limit: 2}, late); err != nil || n != 2 {
+		s.Errorf("replayed %d, %v", n, err)
+	}
+	left, err := s.ListDead(ctx, store.DeadFilter{})
+	if err != nil || len(left) != 3 || left[0].ID != dead[0].ID || left[1].ID != dead[3].ID {
+		s.Errorf("left: %+v, %v", left, err)
+	}
+	s.balance()
 }
 
 func (s *suite) oldDead() {

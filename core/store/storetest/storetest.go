@@ -37,6 +37,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"GrantedAreCounted", (*suite).granted},
 		{"CitizensInPages", (*suite).citizens},
 		{"DeadLetters", (*suite).deadLetters},
+		{"DeadLettersInParts", (*suite).deadInParts},
 		{"OldDeadLettersEnd", (*suite).oldDead},
 		{"NewerUpdateClosesDeadLetter", (*suite).newerUpdateClosesDead},
 		{"ReceiptsMerge", (*suite).receiptsMerge},
