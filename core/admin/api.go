@@ -8,9 +8,10 @@ type Status struct {
 	Started time.Time `json:"started"`
 	// Config is the hash of the configuration in force.
 	Config string `json:"config"`
-	// Loaded is since when it is, and ReloadFailed when a later one was last refused.
+	// Loaded is since when it is, and ReloadFailed when a later one was last refused, for ReloadError.
 	Loaded       *time.Time `json:"loaded,omitempty"`
 	ReloadFailed *time.Time `json:"reload_failed,omitempty"`
+	ReloadError  string     `json:"reload_error,omitempty"`
 	Sources      []Source   `json:"sources"`
 	Targets      []Target   `json:"targets"`
 	Lookups      []Lookup   `json:"lookups,omitempty"`

@@ -26,7 +26,7 @@ func (a *App) status() *cobra.Command {
 			}
 			fmt.Fprintf(a.Stdout, "consentd %s, up for %s, configuration %.12s\n", s.Version, span(time.Since(s.Started)), s.Config)
 			if s.ReloadFailed != nil {
-				fmt.Fprintf(a.Stdout, "The last reload failed %s: what the configuration file says now is not in force. `consentd validate` says why.\n", ago(s.ReloadFailed))
+				fmt.Fprintf(a.Stdout, "The last reload failed %s: what the configuration file says now is not in force. `consentd validate` says more.\n    %s\n", ago(s.ReloadFailed), s.ReloadError)
 			}
 			fmt.Fprintln(a.Stdout)
 			sources := newTable(a.Stdout, "SOURCE", "PATH", "UPDATE TYPE", "AUTH")
@@ -63,6 +63,9 @@ func (a *App) status() *cobra.Command {
 				}
 			}
 			for _, t := range s.Targets {
+				if t.State == "filling" {
+					fmt.Fprintf(a.Stdout, "\n%s: gets what is known of everybody; %d deliveries so far, and none goes before all are there\n", t.Name, t.Pending)
+				}
 				if t.LastError != "" {
 					fmt.Fprintf(a.Stdout, "\n%s: last error %s: %s\n", t.Name, ago(t.LastErrorAt), t.LastError)
 				}

@@ -74,6 +74,8 @@ type daemon struct {
 	draining atomic.Bool
 	// world is what runs, nil until all of it does. The admin address answers before.
 	world atomic.Pointer[world]
+	// filling is the world whose new rules are given deliveries for those who are known; nil: none.
+	filling atomic.Pointer[world]
 	// changing is held while one world takes the place of another, and entered is the one that came last,
 	// also when it has not got in whole.
 	changing   sync.Mutex

@@ -128,7 +128,7 @@ func (d *daemon) pause(ctx context.Context, target string, howLong time.Duration
 		}
 	}
 	out.Until = admin.When(p.Until)
-	return out, d.count(ctx, &out)
+	return out, d.countPending(ctx, &out)
 }
 
 // resume ends a pause. A target that is gone may have one.
@@ -146,7 +146,7 @@ func (d *daemon) resume(ctx context.Context, target string) (admin.Paused, error
 		if err := w.hasTarget(target); err != nil {
 			return out, err
 		}
-		return out, d.count(ctx, &out)
+		return out, d.countPending(ctx, &out)
 	}
 	out.Was = true
 	if err := d.store.SetPause(ctx, target, nil); err != nil {
@@ -155,10 +155,10 @@ func (d *daemon) resume(ctx context.Context, target string) (admin.Paused, error
 	if err := d.readPauses(ctx); err != nil {
 		return out, err
 	}
-	return out, d.count(ctx, &out)
+	return out, d.countPending(ctx, &out)
 }
 
-func (d *daemon) count(ctx context.Context, p *admin.Paused) error {
+func (d *daemon) countPending(ctx context.Context, p *admin.Paused) error {
 	counts, err := d.store.Counts(ctx)
 	p.Pending, p.Withdrawals = counts[p.Target].Pending, counts[p.Target].Withdrawals
 	return err

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/dispatch"
 	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/sdk"
@@ -113,6 +114,19 @@ func TestResyncInParts(t *testing.T) {
 		out, err := d.resync(context.Background(), store.ResyncFilter{Target: "mail"})
 		if err != nil || out.Changed != citizens || out.Next != 0 || out.End < citizens {
 			t.Errorf("%+v, %v", out, err)
+		}
+	})
+}
+
+// TestStatusWhileFilling: a target that is new is there while it gets its deliveries, with how many it has.
+func TestStatusWhileFilling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _ := upkept(t)
+		d.grant(t, "ada", time.Time{})
+		d.filling.Store(&world{config: &config.Config{Targets: []config.Target{{Name: "mail", Type: "file"}}}})
+		s, err := d.status(context.Background())
+		if err != nil || len(s.Targets) != 1 || s.Targets[0].State != "filling" || s.Targets[0].Pending != 1 || s.Targets[0].Type != "file" {
+			t.Errorf("%+v, %v", s.Targets, err)
 		}
 	})
 }

@@ -23,6 +23,8 @@ type reloads struct {
 	mu     sync.Mutex
 	at     time.Time // zero: there was none
 	failed bool
+	// problem is why, in a line and without a secret.
+	problem string
 }
 
 // reload reads the configuration again and lets its world take the place of the one that runs, whole or not at
@@ -46,7 +48,10 @@ func (d *daemon) reloadAs(ctx context.Context, plan string) (admin.Reloaded, err
 	began := time.Now()
 	w, err := d.replace(ctx, before, plan)
 	d.reloads.mu.Lock()
-	d.reloads.at, d.reloads.failed = time.Now(), err != nil
+	d.reloads.at, d.reloads.failed, d.reloads.problem = time.Now(), err != nil, ""
+	if err != nil {
+		d.reloads.problem = oneLine(err)
+	}
 	d.reloads.mu.Unlock()
 	if err != nil {
 		d.Log.Error("configuration not reloaded; the one in force stays", "error", oneLine(err), "config", before.config.Hash)

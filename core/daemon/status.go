@@ -25,7 +25,7 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	s.Config, s.Loaded = w.config.Hash, admin.When(w.since)
 	d.reloads.mu.Lock()
 	if d.reloads.failed {
-		s.ReloadFailed = admin.When(d.reloads.at)
+		s.ReloadFailed, s.ReloadError = admin.When(d.reloads.at), d.reloads.problem
 	}
 	d.reloads.mu.Unlock()
 	for _, src := range w.config.Sources {
@@ -62,8 +62,19 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 			},
 		})
 	}
+	filling := d.filled(w)
+	for _, t := range filling {
+		c := counts[t.Name]
+		s.Targets = append(s.Targets, admin.Target{
+			Name: t.Name, Type: t.Type, State: "filling", Accepted: c.Accepted, Delivered: c.Delivered, Superseded: c.Superseded,
+			Pending: c.Pending, Dead: c.Dead, Discarded: c.Discarded, Erased: c.Erased, Withdrawals: c.Withdrawals, OldestWithdrawal: admin.When(c.OldestWithdrawal),
+		})
+	}
 	for _, target := range slices.Sorted(maps.Keys(counts)) {
 		c := counts[target]
+		if slices.ContainsFunc(filling, func(t config.Target) bool { return t.Name == target }) {
+			continue
+		}
 		if known := slices.ContainsFunc(w.config.Targets, func(t config.Target) bool { return t.Name == target }); !known && c.Pending+c.Dead > 0 {
 			s.Targets = append(s.Targets, admin.Target{
 				Name: target, State: "not in the configuration", Accepted: c.Accepted, Delivered: c.Delivered, Superseded: c.Superseded,
@@ -89,6 +100,20 @@ func (w *world) outline(s *admin.Status) {
 	for _, o := range w.config.Names.Options {
 		s.Options = append(s.Options, admin.Option{Name: o.Name, ID: o.ID, Type: o.Type, Justification: o.Justification})
 	}
+}
+
+// filled are the targets that are new and get what is known of everybody, before anything is delivered to them.
+func (d *daemon) filled(w *world) (all []config.Target) {
+	next := d.filling.Load()
+	if next == nil {
+		return nil
+	}
+	for _, t := range next.config.Targets {
+		if !slices.ContainsFunc(w.targets, func(now *target) bool { return now.Name == t.Name }) {
+			all = append(all, t)
+		}
+	}
+	return all
 }
 
 func pauseOf(g dispatch.Status) *admin.Pause {

@@ -115,7 +115,10 @@ func (d *daemon) enter(ctx context.Context, w *world) error {
 			d.deliver(w, t)
 		}
 	}
-	if err := d.patiently("Making the deliveries of new rules", func() error { return d.reroute(ctx, w) }); err != nil {
+	d.filling.Store(w)
+	err := d.patiently("Making the deliveries of new rules", func() error { return d.reroute(ctx, w) })
+	d.filling.Store(nil)
+	if err != nil {
 		return err
 	}
 	if err := d.dropErasures(ctx, w); err != nil {
