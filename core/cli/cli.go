@@ -104,9 +104,10 @@ func (a *App) root() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(
-		a.run(), a.plan(), a.reload(), a.validate(), a.fmt(), a.test(), a.explain(), a.send(), a.status(), a.dead(), a.quarantine(), a.citizen(), a.target(), a.receipts(), a.store(), a.plugin(), a.token(), a.version(),
+		a.run(), a.plan(), a.reload(), a.validate(), a.fmt(), a.test(), a.explain(), a.send(), a.status(), a.dead(), a.quarantine(), a.citizen(), a.target(), a.receipts(), a.store(), a.plugin(), a.token(), a.man(), a.version(),
 	)
 	mistakes(root)
+	a.completions(root)
 	return root
 }
 

@@ -3,14 +3,12 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/consentd/consentd/core/admin"
 	"github.com/consentd/consentd/core/plan"
@@ -41,9 +39,9 @@ func (a *App) plan() *cobra.Command {
 				}
 				r.Config = path
 			}
-			bar := newBar(a.Stderr)
-			p, err := l.client().Plan(cmd.Context(), r, bar.show)
-			bar.end()
+			far := a.progress(l.json)
+			p, err := l.client().Plan(cmd.Context(), r, func(done, of int64) { far.show("citizens", done, of) })
+			far.end()
 			if err != nil {
 				return err
 			}
@@ -111,36 +109,6 @@ func (a *App) explainPlan(p admin.Plan) {
 	}
 	if p.ID != "" {
 		fmt.Fprintf(a.Stdout, "Plan %s: with this configuration in place, `consentd reload --plan %[1]s` within an hour.\n", p.ID)
-	}
-}
-
-// bar shows how far something is, on a terminal; elsewhere nothing.
-type bar struct {
-	w     io.Writer // nil: nowhere
-	shown bool
-}
-
-func newBar(w io.Writer) *bar {
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return &bar{w: w}
-	}
-	return &bar{}
-}
-
-const barWidth = 30
-
-func (b *bar) show(done, of int64) {
-	if b.w == nil || of <= 0 {
-		return
-	}
-	b.shown = true
-	full := int(min(done, of) * barWidth / of)
-	fmt.Fprintf(b.w, "\r[%s%s] %d of %d citizens", strings.Repeat("#", full), strings.Repeat(" ", barWidth-full), done, of)
-}
-
-func (b *bar) end() {
-	if b.shown {
-		fmt.Fprint(b.w, "\r\x1b[K")
 	}
 }
 
