@@ -3,11 +3,13 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/consentd/consentd/core/admin"
@@ -227,6 +229,47 @@ func TestFuse(t *testing.T) {
 	i.settled("second")
 	if granted() != 6 || i.target("second").FuseBlown != nil {
 		t.Errorf("%d granted; %+v", granted(), i.target("second"))
+	}
+	i.stop()
+}
+
+// TestPlanLooksNobodyUp: answers that the daemon has count, as long as the lookup is the same, and no other is asked for.
+func TestPlanLooksNobodyUp(t *testing.T) {
+	var asked atomic.Int64
+	crm := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		fmt.Fprintf(w, `{"email": "x%s@crm.example.org"}`, strings.TrimPrefix(r.URL.Path, "/"))
+	}))
+	defer crm.Close()
+	s := newSink(t)
+	i := configure(t, "")
+	config := func(path, target string) string {
+		return fmt.Sprintf(baseConfig, i.listener, i.admin, i.path("consentd.db")) + apiKeySource + fmt.Sprintf(`
+lookup "http" "crm" {
+  url    = "%s%s${citizen.id}"
+  fields = { email = "$.email" }
+}
+`, crm.URL, path) + target
+	}
+	rule := s.reading("first", "lookup.crm.email")
+	i.write(config("/", rule))
+	i.start()
+	for n, citizen := range []string{"ada", "bob", "cleo"} {
+		i.accept(update(citizen, "GRANTED", n))
+	}
+	i.settled("first")
+	before := asked.Load()
+	next := i.path("next.hcl")
+	for path, want := range map[string]plan.Counts{"/": {Other: 3}, "/people/": {NotLookedUp: 3}} {
+		if err := os.WriteFile(next, []byte(config(path, strings.Replace(rule, "sent_at = sent_at", "sent_at = null", 1))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if p := i.planned("--config", next); p.Targets[0].Counts != want {
+			t.Errorf("%s: %+v", path, p.Targets)
+		}
+	}
+	if asked.Load() != before {
+		t.Errorf("%d were looked up for the plans", asked.Load()-before)
 	}
 	i.stop()
 }
