@@ -16,16 +16,21 @@ type notice struct {
 }
 
 var notices = map[string]struct{ tone, one, many string }{
-	"replayed":    {"ok", "1 dead letter is due now.", "%s dead letters are due now."},
-	"discarded":   {"ok", "1 dead letter was discarded.", "%s dead letters were discarded."},
-	"none":        {"wait", "Nothing was chosen. Tick what you mean first.", "Nothing was chosen. Tick what you mean first."},
-	"accepted":    {"ok", "The body is an accepted update now.", ""},
-	"superseded":  {"ok", "The body was understood; something newer was known already.", ""},
-	"duplicate":   {"ok", "The body was understood; it is the newest state already.", ""},
-	"removed":     {"ok", "The body was discarded.", ""},
-	"released":    {"ok", "The held grants went through.", ""},
-	"erased":      {"ok", "The citizen was erased.", "The citizen was erased; %s targets were asked to forget them too."},
-	"erased-here": {"wait", "The citizen was erased here. No target was asked to forget them: none of theirs has erase = true.", ""},
+	"replayed":       {"ok", "1 dead letter is due now.", "%s dead letters are due now."},
+	"discarded":      {"ok", "1 dead letter was discarded.", "%s dead letters were discarded."},
+	"none":           {"wait", "Nothing was chosen. Tick what you mean first.", "Nothing was chosen. Tick what you mean first."},
+	"accepted":       {"ok", "The body is an accepted update now.", ""},
+	"superseded":     {"ok", "The body was understood; something newer was known already.", ""},
+	"duplicate":      {"ok", "The body was understood; it is the newest state already.", ""},
+	"removed":        {"ok", "The body was discarded.", ""},
+	"released":       {"ok", "The held grants went through.", ""},
+	"target-pause":   {"wait", "The target is paused: nothing is sent to it, withdrawals wait as well.", ""},
+	"target-resume":  {"ok", "The target goes on.", ""},
+	"target-resync":  {"ok", "1 delivery is pending again.", "%s deliveries are pending again."},
+	"target-release": {"ok", "1 grant that the fuse held goes out.", "%s grants that the fuse held go out."},
+	"resynced":       {"ok", "1 delivery is pending again.", "%s deliveries are pending again."},
+	"erased":         {"ok", "The citizen was erased.", "The citizen was erased; %s targets were asked to forget them too."},
+	"erased-here":    {"wait", "The citizen was erased here. No target was asked to forget them: none of theirs has erase = true.", ""},
 }
 
 func noticeOf(q *request) notice {

@@ -215,6 +215,12 @@ func (c *Console) changeCitizen(q *request) (*view, error) {
 			return nil, err
 		}
 		done(q, page, "released", 1, nil)
+	case "resync":
+		r, err := q.client.ResyncCitizen(q.Context(), p.source, p.id, "")
+		if err != nil {
+			return nil, err
+		}
+		done(q, page, "resynced", r.Changed, nil)
 	case "replay":
 		n, err := each(q.Context(), q.PostForm["id"], q.client.ReplayDead)
 		if err != nil {

@@ -98,6 +98,7 @@ func (c *Console) Handler(api func(from *http.Request, token string) *admin.Clie
 	for pattern, show := range map[string]func(*request) (*view, error){
 		"GET /{$}":                       c.overview,
 		"GET /targets/{name}":            c.target,
+		"POST /targets/{name}/{verb}":    c.changeTarget,
 		"GET /dead":                      c.dead,
 		"POST /dead/{verb}":              c.changeDead,
 		"GET /quarantine":                c.quarantine,

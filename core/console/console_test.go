@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +94,10 @@ func TestCitizen(t *testing.T) {
 	}
 	if got := d.post(p.path+"/replay", "id", fmt.Sprint(d.dead())); !strings.Contains(got.text, "1 dead letter is due now.") || d.dead() != 0 {
 		t.Errorf("replay: %s", got.path)
+	}
+	d.post(p.path+"/resync").has(t, "1 delivery is pending again.")
+	if !slices.Equal(d.doings, []string{"resync c-1815 after 0"}) {
+		t.Errorf("done %q", d.doings)
 	}
 	if got := d.post(p.path+"/release", "confirmed", "yes"); got.status != 404 {
 		t.Errorf("release of nothing: %d", got.status)
@@ -265,13 +270,13 @@ func TestReader(t *testing.T) {
 	for _, path := range quiet {
 		p := d.get(path)
 		p.hasNothingPersonal(t)
-		for _, button := range []string{">Replay", ">Discard", ">Citizen<", "Show the body", ">Render", ">Find<"} {
+		for _, button := range []string{">Replay", ">Discard", ">Citizen<", "Show the body", ">Render", ">Find<", ">Pause", ">Send everything"} {
 			if strings.Contains(p.text, button) {
 				t.Errorf("%s has a button %s", path, button)
 			}
 		}
 	}
-	for _, path := range []string{"/dead/replay", "/dead/discard", "/dead/citizen", "/quarantine/1/reveal", "/quarantine/1/replay", "/quarantine/1/discard", "/citizens", "/playground"} {
+	for _, path := range []string{"/dead/replay", "/dead/discard", "/dead/citizen", "/quarantine/1/reveal", "/quarantine/1/replay", "/quarantine/1/discard", "/citizens", "/playground", "/targets/crm/pause", "/targets/crm/resume", "/targets/crm/resync", "/targets/crm/release"} {
 		p := d.post(path, "id", fmt.Sprint(d.dead()), "one", fmt.Sprint(d.dead()), "confirmed", "yes", "source", "in", "citizen", "c-1815", "update", body)
 		if p.status != http.StatusForbidden {
 			t.Errorf("%s: %d", path, p.status)

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -44,6 +45,13 @@ type desk struct {
 	mu     sync.Mutex
 	status admin.Status
 	admin  config.Admin
+	doings []string // what the API was asked for, of what is not the store's own
+}
+
+func (d *desk) did(what string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.doings = append(d.doings, what)
 }
 
 // browser keeps cookies and follows redirects.
@@ -95,6 +103,25 @@ func newDesk(t *testing.T, access ...config.Access) *desk {
 		Erase: func(ctx context.Context, source, id string) (admin.Erased, error) {
 			done, err := s.Erase(ctx, source, id, time.Now(), func(consent.State) ([]store.ErasureRequest, error) { return nil, nil })
 			return admin.Erased{Known: done.Known}, err
+		},
+		Pause: func(_ context.Context, target string, _ time.Duration) (admin.Paused, error) {
+			d.did("pause " + target)
+			return admin.Paused{Target: target}, nil
+		},
+		Resume: func(_ context.Context, target string) (admin.Paused, error) {
+			d.did("resume " + target)
+			return admin.Paused{Target: target, Was: true}, nil
+		},
+		Resync: func(_ context.Context, f store.ResyncFilter) (admin.Resynced, error) {
+			d.did(fmt.Sprintf("resync %s%s after %d", f.Target, f.CitizenID, f.After))
+			if f.Target != "" && f.After == 0 {
+				return admin.Resynced{Changed: 2, Next: 7}, nil
+			}
+			return admin.Resynced{Changed: 1}, nil
+		},
+		ReleaseFuse: func(_ context.Context, target string) (int, error) {
+			d.did("release " + target)
+			return 3, nil
 		},
 		Explain: func(_ context.Context, source string, text []byte, _ bool) (admin.Explanation, error) {
 			if !strings.HasPrefix(string(text), "{") {

@@ -177,7 +177,7 @@ func toneOf(word string) string {
 		return "ok"
 	case "pending", "throttled", "backing off", "paused", "superseded", "duplicate", "retry":
 		return "wait"
-	case "unauthorized", "down", "store", "dead", "rejected", "quarantined", "not in the configuration":
+	case "unauthorized", "down", "failing", "store", "dead", "rejected", "quarantined", "not in the configuration":
 		return "bad"
 	}
 	return "idle"
