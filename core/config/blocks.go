@@ -43,6 +43,7 @@ func (p *parser) config(c *Config, body *hclsyntax.Body) {
 	p.encryption(c, r.single("encryption"))
 	p.retention(c, r.single("retention"))
 	p.telemetry(c, r.single("telemetry"))
+	p.reconcile(c, r.single("reconcile"))
 	c.WithdrawalSLO = r.duration("withdrawal_slo", time.Minute, time.Second, long)
 	r.done()
 }

@@ -34,6 +34,7 @@ type Config struct {
 	Encryption Encryption
 	Retention  Retention
 	Telemetry  Telemetry
+	Reconcile  Reconcile
 	// WithdrawalSLO is how long a withdrawal may go unconfirmed before a warning.
 	WithdrawalSLO time.Duration
 	// Hash is the SHA-256, in hex, of the files' text in order of their names.
@@ -85,6 +86,8 @@ type Source struct {
 	// ApplyRegressions lets an update that was sent later on older evidence grant at once; see consent.Apply.
 	ApplyRegressions bool
 	Auth             Auth
+	// API is nil when the sender's API is not to be spoken to.
+	API *API
 }
 
 // AuthMode is how a sender shows who it is.

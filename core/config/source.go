@@ -17,7 +17,9 @@ func (p *parser) sources(c *Config, found []*reader) {
 	paths := map[string]hcl.Range{}
 	for _, r := range found {
 		p.identifier(r, 0)
-		s := Source{Name: r.labels[0], UpdateType: p.updateType(r), ApplicationID: r.text("application_id").string}
+		application := r.text("application_id")
+		s := Source{Name: r.labels[0], UpdateType: p.updateType(r), ApplicationID: application.string}
+		s.API = p.api(r, application)
 		s.ApplyRegressions = r.oneOf("regressions", "hold", "hold", "apply") == "apply"
 		at := r.need("path", `"/webhooks/dataguard"`)
 		s.Path = at.string
