@@ -45,6 +45,17 @@ type Store interface {
 	// Extent is how much is known. As long as it is the same, so is every citizen's state.
 	Extent(ctx context.Context) (Extent, error)
 
+	// ListHeld lists up to limit citizens who have grants that are held, in the order of Citizens.
+	ListHeld(ctx context.Context, after int64, limit int) ([]HeldCitizen, error)
+	// Resend makes the deliveries of a citizen to a target pending and due now, because the target does not hold what
+	// it was given: they get a new version, and nothing that it is known to hold is trusted. With withdrawal they
+	// are withdrawals. It says how many there are.
+	Resend(ctx context.Context, target, source, citizenID string, withdrawal bool, now time.Time) (int, error)
+	// SetMark keeps a small value of the daemon's own under a name, or with nil drops it. Mark gives it back; nil
+	// when there is none.
+	SetMark(ctx context.Context, name string, value []byte) error
+	Mark(ctx context.Context, name string) ([]byte, error)
+
 	// Reroute brings the deliveries in line with the routes of a new configuration, by source: a rule that is
 	// new gets a pending delivery for every citizen of its source, one that feeds another target starts
 	// anew there, and those of rules that are gone are removed. It works in many small commits and may be
@@ -181,6 +192,13 @@ const (
 
 // Size is in bytes. Free is the part of it that holds nothing and is used again.
 type Size struct{ Bytes, Free int64 }
+
+// HeldCitizen is one who has grants that are held, and when the update came that brought them.
+type HeldCitizen struct {
+	Number            int64
+	Source, CitizenID string
+	Received          time.Time
+}
 
 // Route is one rule and the target it feeds.
 type Route struct {
