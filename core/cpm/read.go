@@ -193,3 +193,10 @@ func text(v jsontext.Value) string {
 	}
 	return string(v)
 }
+
+// Clock is what the sender's clock says, or a little less. It asks for nobody.
+func (c *Client) Clock(ctx context.Context) (time.Time, error) {
+	now := c.now()
+	p, err := c.Page(ctx, Window{now, now.Add(time.Second)}, 0, false)
+	return p.AsOf.Truncate(time.Millisecond), err
+}

@@ -26,7 +26,7 @@ var floors = []string{
 	"core/trace",
 	"core/supervise core/webhook core/webhook/sender core/admin",
 	"core/dispatch core/ruletest core/console",
-	"core/cpm/sim",
+	"core/cpm/sim core/repair",
 	"core/daemon",
 	"core/cli core/bench",
 	"core/cmd/consentd core/fault",
