@@ -61,6 +61,8 @@ type Options struct {
 	Resume func(ctx context.Context, target string) (Paused, error)
 	// Resync makes deliveries pending again, for a while; Next says where to go on.
 	Resync func(ctx context.Context, f store.ResyncFilter) (Resynced, error)
+	// Sources are what can be asked of a source's sender.
+	Sources SourceActions
 	// Serving is whether the daemon takes updates: it has started and is not about to end.
 	Serving func() bool
 }
@@ -119,6 +121,10 @@ func (h *handler) routes() []Route {
 		{"GET /v1/receipts/verify", read, "", h.verifyReceipts},
 		{"GET /v1/caller", read, "", h.caller},
 		{"POST /v1/explain", operator, "explain", h.explain},
+		{"GET /v1/sources/{source}/progress", read, "", h.sourceProgress},
+		{"DELETE /v1/sources/{source}/progress", operator, "source stop", h.stopSource},
+		{"POST /v1/sources/{source}/backfill", operator, "source backfill", h.backfillSource},
+		{"POST /v1/sources/{source}/repair", operator, "source repair", h.repairSource},
 		{"GET /metrics", read, "", promhttp.HandlerFor(h.Metrics, promhttp.HandlerOpts{}).ServeHTTP},
 		{"/", read, "", func(w http.ResponseWriter, _ *http.Request) {
 			problem(w, http.StatusNotFound, "no such page: try /v1/status, /metrics, /healthz or /readyz")

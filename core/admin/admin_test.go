@@ -84,6 +84,12 @@ func newDesk(t *testing.T, admin config.Admin) *desk {
 		Resume:      func(context.Context, string) (Paused, error) { return Paused{}, nil },
 		Resync:      func(context.Context, store.ResyncFilter) (Resynced, error) { return Resynced{Changed: 1}, nil },
 		Serving:     func() bool { return true },
+		Sources: SourceActions{
+			Backfill: func(context.Context, string, Backfill) (Progress, error) { return Progress{}, nil },
+			Repair:   func(context.Context, string) (Progress, error) { return Progress{}, nil },
+			Progress: func(context.Context, string) (Progress, error) { return Progress{}, nil },
+			Stop:     func(context.Context, string) (bool, error) { return true, nil },
+		},
 	}
 	if admin.AuditFile != "" {
 		if o.Audit, err = OpenAudit(admin.AuditFile); err != nil {
@@ -149,6 +155,10 @@ var roles = map[string]struct {
 	"POST /v1/targets/{target}/resume":        {"operator", "target resume"},
 	"POST /v1/targets/{target}/resync":        {"operator", "target resync"},
 	"GET /v1/receipts/verify":                 {"read", ""},
+	"GET /v1/sources/{source}/progress":       {"read", ""},
+	"DELETE /v1/sources/{source}/progress":    {"operator", "source stop"},
+	"POST /v1/sources/{source}/backfill":      {"operator", "source backfill"},
+	"POST /v1/sources/{source}/repair":        {"operator", "source repair"},
 	"GET /metrics":                            {"read", ""},
 	"/":                                       {"read", ""},
 }

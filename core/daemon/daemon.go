@@ -23,6 +23,7 @@ import (
 	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/dispatch"
 	"github.com/consentd/consentd/core/lookup"
+	"github.com/consentd/consentd/core/repair"
 	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/core/store/sqlite"
 	"github.com/consentd/consentd/core/supervise"
@@ -89,6 +90,8 @@ type daemon struct {
 	webhooks   *webhook.Metrics
 	lookups    *lookup.Metrics
 	trace      *trace.Tracer
+	repairs    *repair.Metrics
+	heard      heard
 	// imbalance is what audits find.
 	imbalance *prometheus.GaugeVec
 	// surveyed is what the last survey found; nil before the first.
@@ -176,7 +179,7 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 	}, []string{"target"})
 	d.router, d.front = &router{store: d.store}, &front{}
 	d.deliveries, d.webhooks = dispatch.NewMetrics(d.registry), webhook.NewMetrics(d.registry)
-	d.lookups = lookup.NewMetrics(d.registry)
+	d.lookups, d.repairs = lookup.NewMetrics(d.registry), repair.NewMetrics(d.registry)
 	if d.trace, err = trace.Start(ctx, d.Config.Telemetry, d.Version, trace.NewMetrics(d.registry), d.Log.Named("trace")); err != nil {
 		return diags, environment(err)
 	}

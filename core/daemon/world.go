@@ -9,14 +9,17 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/consent"
+	"github.com/consentd/consentd/core/cpm"
 	"github.com/consentd/consentd/core/dispatch"
 	"github.com/consentd/consentd/core/lookup"
+	"github.com/consentd/consentd/core/repair"
 	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/core/supervise"
 	"github.com/consentd/consentd/core/webhook"
@@ -32,6 +35,9 @@ type world struct {
 	lookups *lookup.Set
 	targets []*target
 	handler *webhook.Handler
+	// apis are by source, and so are repairs, once the world runs.
+	apis    map[string]*cpm.Client
+	repairs atomic.Pointer[map[string]*repair.Source]
 }
 
 // target is one target block at work.
@@ -55,6 +61,9 @@ func (d *daemon) build(ctx context.Context, p *plan, before *world) (_ *world, d
 	if w.lookups, diags = lookup.Open(p.config.Lookups, d.lookups, d.Log.Named("lookup")); diags.HasErrors() {
 		return nil, diags, nil
 	}
+	if err := d.openAPIs(w); err != nil {
+		return nil, diags, err
+	}
 	for _, t := range p.config.Targets {
 		next := &target{Target: t, program: p.programs[t.Type], rules: slices.Sorted(maps.Keys(p.rulesOf(t.Name)))}
 		if same := before.alike(next); same != nil {
@@ -73,7 +82,7 @@ func (d *daemon) build(ctx context.Context, p *plan, before *world) (_ *world, d
 		w.targets = append(w.targets, next)
 	}
 	w.handler, err = webhook.New(webhook.Options{
-		Listener: p.config.Listener, Sources: p.config.Sources, Store: d.router, Log: d.Log.Named("webhook"), Metrics: d.webhooks, Trace: d.trace,
+		Listener: p.config.Listener, Sources: p.config.Sources, Store: ingress{d.router, &d.heard}, Log: d.Log.Named("webhook"), Metrics: d.webhooks, Trace: d.trace,
 	})
 	return w, diags, environment(err)
 }
@@ -135,6 +144,7 @@ func (d *daemon) enter(ctx context.Context, w *world) error {
 			d.Log.Warn("a target of the configuration before did not close in order", "error", err)
 		}
 	}
+	d.startRepairs(w)
 	return nil
 }
 
@@ -215,6 +225,7 @@ func (w *world) drain(ctx context.Context) {
 
 // close ends the lookups, and the plugins that the other world does not use, all at once.
 func (w *world) close(ctx context.Context, other *world) error {
+	w.closeAPIs()
 	errs := make([]error, len(w.targets))
 	var all sync.WaitGroup
 	for i, t := range w.targets {

@@ -171,7 +171,7 @@ func TestBackfill(t *testing.T) {
 	}
 	w.settle()
 	w.start()
-	if p := w.backfill(); p.Counts.Accepted != 45 || p.Error != "" || p.Part != 1 {
+	if p := w.backfill(); p.Accepted != 45 || p.Error != "" || p.Part != 1 {
 		t.Fatalf("%+v", p)
 	}
 	for _, id := range ids {
@@ -181,7 +181,7 @@ func TestBackfill(t *testing.T) {
 	}
 	w.sim.Record(ids[3], sim.Deny(option))
 	w.settle()
-	if p := w.backfill(); p.Counts.Accepted != 1 || p.Counts.Unchanged < 44 {
+	if p := w.backfill(); p.Accepted != 1 || p.Unchanged < 44 {
 		t.Errorf("the second one: %+v", p)
 	}
 	if is, _ := w.state(ids[3]); is != "DENIED" {
@@ -211,7 +211,7 @@ func TestNewerWebhookStays(t *testing.T) {
 		rw.Write(answer)
 	})
 	w.start()
-	if p := w.backfill(); p.Counts.Accepted != 0 {
+	if p := w.backfill(); p.Accepted != 0 {
 		t.Errorf("%+v", p)
 	}
 	if is, _ := w.state(id); is != "GRANTED" {
@@ -308,7 +308,7 @@ func TestWalkGoesOnAfterARestart(t *testing.T) {
 	before := pages.Load()
 	w.start()
 	w.wait("it ends", func() bool { p := w.source.Progress(); return !p.Running && p.Kind == KindBackfill })
-	if p := w.source.Progress(); p.Counts.Accepted != 95 || p.Read != 95 {
+	if p := w.source.Progress(); p.Accepted != 95 || p.Read != 95 {
 		t.Errorf("%+v", p)
 	}
 	if again := pages.Load() - before; again > 8 {
@@ -366,7 +366,7 @@ func TestGapIsRepairedAtTheStart(t *testing.T) {
 		is, _ := w.state(ids[4])
 		return is == "DENIED" && !w.source.Progress().Running
 	})
-	if p := w.source.Progress(); p.Why != "start" || p.Counts.Accepted != 5 {
+	if p := w.source.Progress(); p.Why != "start" || p.Accepted != 5 {
 		t.Errorf("%+v", p)
 	}
 	value, _ := w.store.Mark(ctx, w.source.repairedMark())
@@ -382,7 +382,7 @@ func TestQuarantine(t *testing.T) {
 		json.NewEncoder(rw).Encode([]any{map[string]any{"citizenId": "a", "permissions": []any{}}, map[string]any{"citizenId": "b", "permissions": "none"}})
 	})
 	w.start()
-	if p := w.backfill(); p.Counts.Accepted != 1 || p.Counts.Quarantined != 1 {
+	if p := w.backfill(); p.Accepted != 1 || p.Quarantined != 1 {
 		t.Errorf("%+v", p)
 	}
 	all, err := w.store.ListQuarantine(ctx, store.QuarantineFilter{})

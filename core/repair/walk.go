@@ -49,9 +49,13 @@ type Progress struct {
 	Ended   time.Time `json:"ended,omitzero"`
 	Since   time.Time `json:"since,omitzero"`
 	// Read is how many citizens were read, Part how much of the whole that is, from 0 to 1.
-	Read   int     `json:"read"`
-	Part   float64 `json:"part"`
-	Counts Counts  `json:"counts"`
+	Read int     `json:"read"`
+	Part float64 `json:"part"`
+	// What became of them.
+	Accepted    int `json:"accepted"`
+	Unchanged   int `json:"unchanged"`
+	Superseded  int `json:"superseded"`
+	Quarantined int `json:"quarantined"`
 	// Error is why it does not go on for now, or did not end well.
 	Error string `json:"error,omitempty"`
 	// Refused is whether the API refuses, so that a person has to act.
@@ -211,7 +215,8 @@ func (s *Source) show(j job, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.progress = Progress{
-		Kind: j.Kind, Why: j.Why, Running: true, Started: j.Started, Since: j.Cursor.Since, Read: j.Cursor.Read, Part: j.Cursor.Part(), Counts: j.Counts,
+		Kind: j.Kind, Why: j.Why, Running: true, Started: j.Started, Since: j.Cursor.Since, Read: j.Cursor.Read, Part: j.Cursor.Part(),
+		Accepted: j.Counts.Accepted, Unchanged: j.Counts.Unchanged, Superseded: j.Counts.Superseded, Quarantined: j.Counts.Quarantined,
 	}
 	if err != nil {
 		s.progress.Error, s.progress.Refused = err.Error(), errors.Is(err, cpm.ErrRefused)

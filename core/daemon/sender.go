@@ -1,0 +1,157 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/consentd/consentd/core/admin"
+	"github.com/consentd/consentd/core/config"
+	"github.com/consentd/consentd/core/consent"
+	"github.com/consentd/consentd/core/cpm"
+	"github.com/consentd/consentd/core/repair"
+	"github.com/consentd/consentd/core/store"
+)
+
+// heard is when a webhook of each source was last taken in.
+type heard struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+func (h *heard) last(source string) time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.at[source]
+}
+
+// ingress is the router as webhooks come to it: it notes that they did.
+type ingress struct {
+	*router
+	heard *heard
+}
+
+func (i ingress) Accept(ctx context.Context, u consent.Update) (consent.Verdict, error) {
+	v, err := i.router.Accept(ctx, u)
+	if err == nil {
+		i.heard.mu.Lock()
+		if i.heard.at == nil {
+			i.heard.at = map[string]time.Time{}
+		}
+		i.heard.at[u.Source] = time.Now()
+		i.heard.mu.Unlock()
+	}
+	return v, err
+}
+
+// openAPIs makes the clients of the sources whose sender can be asked. They reach nobody.
+func (d *daemon) openAPIs(w *world) error {
+	w.apis = map[string]*cpm.Client{}
+	for _, s := range w.config.Sources {
+		if s.API == nil {
+			continue
+		}
+		c, err := cpm.New(s.API.Config, d.Log.Named("api").With("source", s.Name))
+		if err != nil {
+			return fmt.Errorf("source %s: %w", s.Name, err)
+		}
+		w.apis[s.Name] = c
+	}
+	return nil
+}
+
+// startRepairs lets the sources of a world that runs repair themselves.
+func (d *daemon) startRepairs(w *world) {
+	repairs := map[string]*repair.Source{}
+	for _, s := range w.config.Sources {
+		if s.API == nil {
+			continue
+		}
+		repairs[s.Name] = repair.Start(repair.Options{
+			Source: s, Client: w.apis[s.Name], Store: d.store, Accept: d.router.Accept, Heard: func() time.Time { return d.heard.last(s.Name) },
+			Log: d.Log.Named("repair").With("source", s.Name), Metrics: d.repairs,
+		})
+	}
+	w.repairs.Store(&repairs)
+}
+
+// closeAPIs ends what asks the senders.
+func (w *world) closeAPIs() {
+	if running := w.repairs.Swap(nil); running != nil {
+		for _, r := range *running {
+			r.Close()
+		}
+		return
+	}
+	for _, c := range w.apis {
+		c.Close()
+	}
+}
+
+// repairing is the source of a name, if its sender can be asked.
+func (d *daemon) repairing(name string) (*repair.Source, *config.Source, error) {
+	w := d.world.Load()
+	if w == nil {
+		return nil, nil, errStarting
+	}
+	s := w.source(name)
+	if s == nil {
+		return nil, nil, fmt.Errorf("source %q %w; `consentd status` lists them", name, store.ErrNotFound)
+	}
+	if s.API == nil {
+		return nil, nil, errors.New("the configuration does not say how the sender is asked: add an api block to source " + name)
+	}
+	if running := w.repairs.Load(); running != nil {
+		return (*running)[name], s, nil
+	}
+	return nil, nil, errStarting
+}
+
+func (d *daemon) sourceActions() admin.SourceActions {
+	busy := func(p repair.Progress, err error) (admin.Progress, error) {
+		if errors.Is(err, repair.ErrBusy) {
+			err = fmt.Errorf("%w, for a %s: wait for it, or end it with `consentd source stop`", admin.ErrBusy, p.Kind)
+		}
+		return admin.Progress(p), err
+	}
+	return admin.SourceActions{
+		Backfill: func(ctx context.Context, name string, b admin.Backfill) (admin.Progress, error) {
+			s, _, err := d.repairing(name)
+			if err != nil {
+				return admin.Progress{}, err
+			}
+			if b.ExternalRef == "" {
+				return busy(s.Backfill(b.Since))
+			}
+			began := time.Now()
+			n, err := s.OfRef(ctx, b.ExternalRef)
+			return admin.Progress{
+				Kind: repair.KindBackfill, Started: began, Ended: time.Now(), Part: 1, Read: n.Accepted + n.Unchanged + n.Superseded + n.Quarantined,
+				Accepted: n.Accepted, Unchanged: n.Unchanged, Superseded: n.Superseded, Quarantined: n.Quarantined,
+			}, err
+		},
+		Repair: func(ctx context.Context, name string) (admin.Progress, error) {
+			s, _, err := d.repairing(name)
+			if err != nil {
+				return admin.Progress{}, err
+			}
+			return busy(s.Repair(ctx))
+		},
+		Progress: func(_ context.Context, name string) (admin.Progress, error) {
+			s, _, err := d.repairing(name)
+			if err != nil {
+				return admin.Progress{}, err
+			}
+			return admin.Progress(s.Progress()), nil
+		},
+		Stop: func(ctx context.Context, name string) (bool, error) {
+			s, _, err := d.repairing(name)
+			if err != nil {
+				return false, err
+			}
+			return s.Stop(ctx)
+		},
+	}
+}
