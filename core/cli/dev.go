@@ -17,6 +17,8 @@ import (
 
 	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/consent"
+	"github.com/consentd/consentd/core/cpm"
+	"github.com/consentd/consentd/core/cpm/sim"
 	"github.com/consentd/consentd/core/daemon"
 	"github.com/consentd/consentd/core/webhook/sender"
 )
@@ -40,7 +42,12 @@ func (a *App) runDev(ctx context.Context) error {
 		"CONSENTD_DEV_LISTENER": freeAddress("127.0.0.1:8484"),
 		"CONSENTD_DEV_ADMIN":    freeAddress("127.0.0.1:8485"),
 	}
-	for _, s := range a.Simulators {
+	from := sim.New(sim.Options{Application: "dev", Configuration: devOptions(), Notify: func(ref, what string) {
+		out.say("sender", ref+": "+strings.ReplaceAll(what, devOption, "newsletter"))
+	}})
+	defer from.Close()
+	senders := append([]Simulator{{"cpm", func(func(string)) http.Handler { return from }}}, a.Simulators...)
+	for _, s := range senders {
 		url, stop, err := simulate(s, out)
 		if err != nil {
 			return environment(err)
@@ -68,8 +75,8 @@ func (a *App) runDev(ctx context.Context) error {
 		Warn: func(d hcl.Diagnostics) { _ = a.diagnose(cfg, d, false) },
 		Started: func(listener, admin net.Addr) {
 			source := fmt.Sprintf("http://%s%s", listener, cfg.Sources[0].Path)
-			fmt.Fprintf(a.Stdout, devWelcome, admin, admin, source)
-			samples.Go(func() { a.sendSamples(ctx, source, out) })
+			fmt.Fprintf(a.Stdout, devWelcome, admin, admin, source, admin)
+			samples.Go(func() { a.sendSamples(ctx, source, from, out) })
 		},
 	})
 	cancel()
@@ -80,11 +87,20 @@ const devWelcome = `http://%s/ is the console. consentd runs with simulated vend
 
   status      consentd status --address %s
   an update   consentd send --to %s --header X-API-Key --credential dev FILE
+  all of it   consentd source backfill dataguard --address %s
 
-An invented update is sent every second. One person's address is misspelt, and now and then an update is of another
+The simulated sender posts an invented update every second. One person's address is misspelt, and now and then an update is of another
 application, so there is something to mend in the console. What arrives at the vendors:
 
 `
+
+// devOptions is what the sender's option ids mean.
+func devOptions() sim.Configuration {
+	return sim.Configuration{
+		Data: []sim.Named{{ID: "d1", Name: "E-mail address"}}, Purposes: []sim.Named{{ID: "p1", Name: "Newsletter"}}, Parties: []sim.Named{{ID: "q1", Name: "Acme"}},
+		Options: []sim.Option{{ID: devOption, DataID: "d1", PurposeID: "p1", PartyID: "q1"}},
+	}
+}
 
 // freeAddress is the address if it can be had, else one on a free port.
 func freeAddress(address string) string {
@@ -122,9 +138,16 @@ func (c *chronicle) say(who, what string) {
 	fmt.Fprintf(c.app.Stdout, "%s  %-10s  %s\n", time.Now().Format("15:04:05"), who, what)
 }
 
-// sendSamples sends one invented update after the other until ctx ends.
-func (a *App) sendSamples(ctx context.Context, source string, out *chronicle) {
-	s, err := sender.New(sender.Options{URL: source, Credential: "dev", Header: "X-API-Key"})
+// sendSamples lets one thing after the other happen at the simulated sender until ctx ends.
+func (a *App) sendSamples(ctx context.Context, source string, from *sim.Sim, out *chronicle) {
+	_, err := from.Subscribe(cpm.Subscription{Name: "dev", URL: source, UpdateType: string(consent.EffectivePermission), Authentication: cpm.Authentication{
+		AuthType: cpm.AuthAPIKey, APIKey: &cpm.APIKey{Location: "header", Key: "X-API-Key", Value: "dev"},
+	}})
+	if err != nil {
+		out.say("sender", err.Error())
+		return
+	}
+	direct, err := sender.New(sender.Options{URL: source, Credential: "dev", Header: "X-API-Key"})
 	if err != nil {
 		out.say("sender", err.Error())
 		return
@@ -132,17 +155,12 @@ func (a *App) sendSamples(ctx context.Context, source string, out *chronicle) {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	for i := 0; ; i++ {
-		state := sample(i, time.Now())
-		answer, err := s.Send(ctx, consent.Encode(state))
-		if ctx.Err() != nil {
-			return
+		sample(from, i)
+		if i%strayEvery == strayEvery/4 {
+			if answer, err := direct.Send(ctx, stray(time.Now())); err == nil {
+				out.say("sender", fmt.Sprintf("an update of another application  -> %d %s", answer.Status, strings.TrimSpace(string(answer.Body))))
+			}
 		}
-		text := strings.TrimSpace(string(answer.Body))
-		if err != nil {
-			text = err.Error()
-		}
-		p := state.Permissions[0]
-		out.say("sender", fmt.Sprintf("%s: newsletter %s  -> %d %s", state.ExternalRef, p.State, answer.Status, text))
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -159,30 +177,37 @@ var samplePeople = []string{"ada.lovelace@example.org", "alan.turing@example.org
 // misspelt.
 const strayEvery, misspeltEvery = 40, 60
 
-// sample is the i-th invented update: everybody signs up, then every other one withdraws, and so on.
-func sample(i int, now time.Time) consent.State {
+// devOption is the id of the newsletter in dev.hcl.
+const devOption = "k3Rmx"
+
+// sample is the i-th invented change: everybody signs up, then every other one withdraws, or chooses other interests,
+// and so on.
+func sample(from *sim.Sim, i int) {
 	people := samplePeople[:len(samplePeople)-1]
 	person, round := i%len(people), i/len(people)
-	state := "GRANTED"
-	switch {
-	case i%misspeltEvery == len(people):
+	misspelt := i%misspeltEvery == len(people)
+	if misspelt {
 		person = len(people)
-	case round > 0 && (person+round)%2 == 0:
-		state = "DENIED"
 	}
-	application := consent.Identifier("dev")
-	if i%strayEvery == strayEvery/4 {
-		application = "somebody-elses"
+	id := fmt.Sprintf("citizen-%d", person+1)
+	if round == 0 || i == len(people) {
+		from.AddAs(id, samplePeople[person])
 	}
-	choices := []consent.Choice{{Reference: "jazz", Label: "Jazz"}, {Reference: "blues", Label: "Blues"}}
-	return consent.State{
-		ApplicationID: application, CitizenID: consent.Identifier(fmt.Sprintf("citizen-%d", person+1)),
-		ExternalRef: consent.Identifier(samplePeople[person]),
-		Permissions: []consent.Permission{{
-			TransactionID: fmt.Sprintf("t-%d", i), OptionType: "option", OptionID: "k3Rmx", Justification: "consent",
-			State: state, Channel: "web", RecordedAt: now, ObtainedAt: now, ValidFrom: now.Add(-time.Second),
-		}},
-		Preferences: []consent.Preference{{Preference: "interests", Choices: choices[:1+i/2%2], UpdatedAt: now}},
-		SentAt:      now,
+	switch {
+	case misspelt || round == 0:
+		from.Record(id, sim.Grant(devOption))
+	case (person+round)%3 == 0:
+		from.Prefer(id, "interests", []string{"jazz", "blues"}[:1+round%2]...)
+	case (person+round)%2 == 0:
+		from.Record(id, sim.Deny(devOption))
+	default:
+		from.Record(id, sim.Grant(devOption))
 	}
+}
+
+// stray is an update of another application, which no simulated sender of ours would post.
+func stray(now time.Time) []byte {
+	return consent.Encode(consent.State{
+		ApplicationID: "somebody-elses", CitizenID: "citizen-1", Permissions: []consent.Permission{}, SentAt: now,
+	})
 }

@@ -23,6 +23,11 @@ source "dataguard" {
 
   application_id = "dev"
 
+  api {
+    base_url = env("CONSENTD_DEV_CPM")
+    api_key  = "simulated-cpm-key"
+  }
+
   auth "api_key" {
     header = "X-API-Key"
     keys   = ["dev"]

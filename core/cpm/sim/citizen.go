@@ -50,11 +50,22 @@ func (s *Sim) Add(ref string) string {
 	return s.add(ref).id
 }
 
+// AddAs is Add with an id of the caller's.
+func (s *Sim) AddAs(id, ref string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.addAs(id, ref)
+}
+
 func (s *Sim) add(ref string) *citizen {
 	if c := s.byRef[ref]; c != nil {
 		return c
 	}
-	c := &citizen{id: s.id("c"), ref: ref, email: ref, updated: s.now()}
+	return s.addAs(s.id("c"), ref)
+}
+
+func (s *Sim) addAs(id, ref string) *citizen {
+	c := &citizen{id: id, ref: ref, email: ref, updated: s.now()}
 	s.citizens[c.id], s.byRef[ref] = c, c
 	s.order = append(s.order, c)
 	return c
