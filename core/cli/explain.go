@@ -73,6 +73,9 @@ func (a *App) explain() *cobra.Command {
 					failed++
 				}
 			}
+			if !c.json {
+				a.legend(cfg, src, state)
+			}
 			if err := a.printExplained(all, c.json); err != nil || failed == 0 {
 				return err
 			}

@@ -128,6 +128,7 @@ func Validate(ctx context.Context, cfg *config.Config, finder supervise.Finder, 
 	defer lookups.Close()
 	if !offline {
 		diags = append(diags, lookups.Check(ctx)...)
+		diags = append(diags, checkOptions(ctx, cfg, log)...)
 	}
 	for _, t := range cfg.Targets { // after prepare, which renders their config blocks
 		answer, mistakes, err := p.try(ctx, t, offline)
