@@ -14,11 +14,17 @@ import (
 	"golang.org/x/term"
 
 	"github.com/consentd/consentd/core/admin"
+	"github.com/consentd/consentd/core/cpm"
 )
 
 func (a *App) source() *cobra.Command {
 	return group("source", "Read what the sender knows, and look after its subscription",
-		a.sourceBackfill(), a.sourceRepair(), a.sourceStop())
+		a.sourceBackfill(), a.sourceRepair(), a.sourceStop(), a.sourceRegister(), a.sourceShow(), a.sourceRotate(),
+		a.sourceStatus("pause", cpm.Paused, "Pause the subscription at the sender",
+			"Pause the subscription at the sender, which loses what changes meanwhile: it is not queued there.",
+			"The sender discards what changes from now on. After `consentd source resume NAME`, repair with `consentd source repair NAME`."),
+		a.sourceStatus("resume", cpm.Active, "Let a paused subscription go on", "",
+			"What changed while it was paused was not sent, and will not be. Read it now: consentd source repair NAME"))
 }
 
 // watched is what the verbs share that begin something which takes long.

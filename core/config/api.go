@@ -26,6 +26,8 @@ type API struct {
 	ConfirmAfter time.Duration
 	// Subscription is what the source is called at the sender, and the address that it posts to; empty: not known.
 	SubscriptionName, SubscriptionURL string
+	// RefreshURL is where the sender reaches the token endpoint, if that does not follow from the address.
+	RefreshURL string
 	// Range is of the block's header.
 	Range hcl.Range
 }
@@ -109,9 +111,16 @@ func (p *parser) api(source *reader, application text) *API {
 			a.SubscriptionName = name.string
 		}
 		at := sub.need("url", `"https://consent.example.org/webhooks/dataguard"`)
-		if u, err := url.Parse(at.string); at.set && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "") {
-			sub.error(at.at, "Not an address", "In %s, %q is where the sender reaches this source from outside, without a query. Write url = \"https://consent.example.org/webhooks/dataguard\".", sub.what, "url")
+		refresh := sub.text("refresh_url")
+		for _, t := range []struct {
+			text
+			name, what string
+		}{{at, "url", "this source"}, {refresh, "refresh_url", "its token endpoint"}} {
+			if u, err := url.Parse(t.string); t.set && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "") {
+				sub.error(t.at, "Not an address", "In %s, %q is where the sender reaches %s from outside, without a query. Write %s = \"https://consent.example.org/webhooks/dataguard\".", sub.what, t.name, t.what, t.name)
+			}
 		}
+		a.RefreshURL = refresh.string
 		a.SubscriptionURL = at.string
 		sub.done()
 	}
