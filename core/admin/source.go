@@ -60,14 +60,15 @@ func (h *handler) sourceProgress(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) backfillSource(w http.ResponseWriter, r *http.Request) {
-	var b Backfill
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&b); err != nil && !errors.Is(err, io.EOF) {
-		problem(w, http.StatusBadRequest, "the body must be a JSON object with since or external_ref, or empty")
-		return
-	}
-	h.begin(w, r, func(source string) (Progress, error) { return h.Sources.Backfill(r.Context(), source, b) })
+	h.begin(w, r, func(source string) (Progress, error) {
+		var b Backfill
+		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&b); err != nil && !errors.Is(err, io.EOF) {
+			return Progress{}, &refusal{http.StatusBadRequest, "the body must be a JSON object with since or external_ref, or empty"}
+		}
+		return h.Sources.Backfill(r.Context(), source, b)
+	})
 }
 
 func (h *handler) repairSource(w http.ResponseWriter, r *http.Request) {

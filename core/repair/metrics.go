@@ -34,6 +34,14 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
+// begin lets every figure of a source show from the start.
+func (m *Metrics) begin(source string) {
+	m.isSilent.WithLabelValues(source)
+	m.repairedAt.WithLabelValues(source)
+	m.citizens.WithLabelValues(source)
+	m.held.WithLabelValues(source)
+}
+
 func (m *Metrics) silent(source string, is bool) {
 	value := 0.0
 	if is {

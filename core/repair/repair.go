@@ -80,6 +80,7 @@ func Start(o Options) *Source {
 		heldAsked: map[string]time.Time{},
 	}
 	s.life, s.end = context.WithCancel(context.Background())
+	s.Metrics.begin(s.name)
 	go s.run()
 	return s
 }

@@ -65,6 +65,13 @@ source "renewed" {
   path        = "/webhooks/renewed"
   update_type = "effective-permission"
 
+  api {
+    base_url       = "http://127.0.0.1:1"
+    api_key        = "nobody-is-asked"
+    application_id = "acme"
+    heartbeat      = "1h"
+  }
+
   auth "oauth2" {
     refresh_tokens = ["a-refresh-token-that-is-long-enough"]
   }
