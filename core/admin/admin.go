@@ -63,6 +63,9 @@ type Options struct {
 	Resync func(ctx context.Context, f store.ResyncFilter) (Resynced, error)
 	// Sources are what can be asked of a source's sender.
 	Sources SourceActions
+	// Reconcile begins to compare what is stored with senders and targets, and Reconciled is how that goes.
+	Reconcile  func(ctx context.Context, r Reconcile) (Reconciliation, error)
+	Reconciled func(ctx context.Context) (Reconciliation, error)
 	// Serving is whether the daemon takes updates: it has started and is not about to end.
 	Serving func() bool
 }
@@ -125,6 +128,8 @@ func (h *handler) routes() []Route {
 		{"DELETE /v1/sources/{source}/progress", operator, "source stop", h.stopSource},
 		{"POST /v1/sources/{source}/backfill", operator, "source backfill", h.backfillSource},
 		{"POST /v1/sources/{source}/repair", operator, "source repair", h.repairSource},
+		{"GET /v1/reconcile", read, "", h.reconciled},
+		{"POST /v1/reconcile", operator, "reconcile", h.reconcile},
 		{"GET /metrics", read, "", promhttp.HandlerFor(h.Metrics, promhttp.HandlerOpts{}).ServeHTTP},
 		{"/", read, "", func(w http.ResponseWriter, _ *http.Request) {
 			problem(w, http.StatusNotFound, "no such page: try /v1/status, /metrics, /healthz or /readyz")

@@ -84,6 +84,8 @@ func newDesk(t *testing.T, admin config.Admin) *desk {
 		Resume:      func(context.Context, string) (Paused, error) { return Paused{}, nil },
 		Resync:      func(context.Context, store.ResyncFilter) (Resynced, error) { return Resynced{Changed: 1}, nil },
 		Serving:     func() bool { return true },
+		Reconcile:   func(context.Context, Reconcile) (Reconciliation, error) { return Reconciliation{}, nil },
+		Reconciled:  func(context.Context) (Reconciliation, error) { return Reconciliation{}, nil },
 		Sources: SourceActions{
 			Backfill: func(context.Context, string, Backfill) (Progress, error) { return Progress{}, nil },
 			Repair:   func(context.Context, string) (Progress, error) { return Progress{}, nil },
@@ -163,6 +165,8 @@ var roles = map[string]struct {
 	"DELETE /v1/sources/{source}/progress":    {"operator", "source stop"},
 	"POST /v1/sources/{source}/backfill":      {"operator", "source backfill"},
 	"POST /v1/sources/{source}/repair":        {"operator", "source repair"},
+	"GET /v1/reconcile":                       {"read", ""},
+	"POST /v1/reconcile":                      {"operator", "reconcile"},
 	"GET /metrics":                            {"read", ""},
 	"/":                                       {"read", ""},
 }

@@ -105,7 +105,7 @@ func (a *App) root() *cobra.Command {
 	}
 	root.AddCommand(
 		a.run(), a.plan(), a.reload(), a.validate(), a.fmt(), a.test(), a.explain(), a.send(), a.status(), a.dead(), a.quarantine(), a.citizen(), a.target(), a.receipts(), a.store(), a.plugin(), a.token(), a.man(), a.version(),
-		a.source(), a.options(),
+		a.source(), a.options(), a.reconcile(),
 	)
 	mistakes(root)
 	a.completions(root)

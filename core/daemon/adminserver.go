@@ -28,7 +28,7 @@ func (d *daemon) startAdmin() (net.Addr, error) {
 		Admin: func() config.Admin { return d.inForce().Admin }, Audit: audit, Store: d.store, Metrics: d.registry, Log: log,
 		Status: d.status, Replay: d.replay, Release: d.release, Erase: d.erase, Reload: d.reload, Explain: d.explain,
 		ReleaseFuse: d.releaseFuse, ReloadAs: d.reloadAs, Plan: d.makePlan, Pause: d.pause, Resume: d.resume, Resync: d.resync, Console: pages.Handler,
-		Sources: d.sourceActions(),
+		Sources: d.sourceActions(), Reconcile: d.reconcile, Reconciled: d.reconciled,
 		Serving: func() bool { return d.world.Load() != nil && !d.draining.Load() },
 	}), d.Config.Admin.TLS, log)
 	if server.TLSConfig != nil {

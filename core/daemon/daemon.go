@@ -92,6 +92,8 @@ type daemon struct {
 	trace      *trace.Tracer
 	repairs    *repair.Metrics
 	heard      heard
+	// reconciling is what compares senders, store and targets.
+	reconciling reconciler
 	// imbalance is what audits find.
 	imbalance *prometheus.GaugeVec
 	// surveyed is what the last survey found; nil before the first.
@@ -218,6 +220,7 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 		return diags, err
 	}
 	d.startUpkeep()
+	d.startReconciling()
 	d.startListener(listener)
 	d.Log.Info("consentd runs", "version", d.Version, "listener", listener.Addr().String(), "admin", adminAddr.String(),
 		"targets", len(w.targets), "config", w.config.Hash)

@@ -106,6 +106,7 @@ func (w *world) alike(next *target) *target {
 func (d *daemon) enter(ctx context.Context, w *world) error {
 	before := d.entered
 	if before != nil {
+		d.reconciling.cut()
 		draining, cancel := context.WithTimeout(ctx, drainTimeout)
 		before.drain(draining)
 		cancel()

@@ -312,6 +312,31 @@ func (t *Target) each(ctx context.Context, records []sdk.Record, call func(*host
 	return nil, t.broke(inst, err)
 }
 
+// Read asks what the vendor holds about the people of some records: one reading a record, in the records' order. The
+// error is an ErrBroken, or errors.ErrUnsupported when the plugin cannot read.
+func (t *Target) Read(ctx context.Context, records []sdk.Record) ([]sdk.Reading, error) {
+	inst, err := t.running()
+	if err != nil {
+		return nil, err
+	}
+	defer inst.calls.Done()
+	if !t.Capabilities().Read {
+		return nil, fmt.Errorf("read target %s: %w", t.spec.Name, errors.ErrUnsupported)
+	}
+	readings, err := inst.client.Read(ctx, records)
+	if err == nil {
+		return readings, nil
+	}
+	if late := ctx.Err(); late != nil && !inst.gone(err) {
+		readings = make([]sdk.Reading, len(records))
+		for i := range readings {
+			readings[i].Outcome = tooLate(late)
+		}
+		return readings, nil
+	}
+	return nil, t.broke(inst, err)
+}
+
 // Check asks whether the target's credentials work. The error is an ErrBroken, or errors.ErrUnsupported
 // when the plugin has no check.
 func (t *Target) Check(ctx context.Context) (sdk.Outcome, error) {

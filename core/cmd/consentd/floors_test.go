@@ -27,6 +27,7 @@ var floors = []string{
 	"core/supervise core/webhook core/webhook/sender core/admin",
 	"core/dispatch core/ruletest core/console",
 	"core/cpm/sim core/repair",
+	"core/reconcile",
 	"core/daemon",
 	"core/cli core/bench",
 	"core/cmd/consentd core/fault",
