@@ -2,7 +2,6 @@ package config
 
 import (
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -116,8 +115,8 @@ func (p *parser) api(source *reader, application text) *API {
 			text
 			name, what string
 		}{{at, "url", "this source"}, {refresh, "refresh_url", "its token endpoint"}} {
-			if u, err := url.Parse(t.string); t.set && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "") {
-				sub.error(t.at, "Not an address", "In %s, %q is where the sender reaches %s from outside, without a query. Write %s = \"https://consent.example.org/webhooks/dataguard\".", sub.what, t.name, t.what, t.name)
+			if _, err := httpclient.Endpoint(t.string); t.set && err != nil {
+				sub.error(t.at, "Not an address", "In %s, %q is where the sender reaches %s from outside, and %v. Write %s = \"https://consent.example.org/webhooks/dataguard\".", sub.what, t.name, t.what, err, t.name)
 			}
 		}
 		a.RefreshURL = refresh.string

@@ -26,6 +26,7 @@ func TestAPIMistakes(t *testing.T) {
 		"params":         {inAPI("environment = \"eu\"\napi_key = \"k\"\nparams {\nlimt = \"n\"\n}"), `Did you mean "limit"?`},
 		"page":           {inAPI("environment = \"eu\"\napi_key = \"k\"\npage_size = 101"), `"page_size" must be a whole number from 1 to 100.`},
 		"url":            {inAPI("environment = \"eu\"\napi_key = \"k\"\nsubscription {\nurl = \"consent.example.org\"\n}"), `main.hcl:10,7-28: Not an address: In subscription of api of source "s", "url" is where the sender reaches this source`},
+		"url in clear":   {inAPI("environment = \"eu\"\napi_key = \"k\"\nsubscription {\nurl = \"http://consent.example.org/w\"\n}"), `must begin with https://`},
 		"no url":         {inAPI("environment = \"eu\"\napi_key = \"k\"\nsubscription {\n}"), `"url" is missing`},
 		"repair":         {"reconcile {\nrepair = \"withdrawal\"\n}", `Did you mean "withdrawals"?`},
 		"too often":      {"reconcile {\nevery = \"1s\"\n}", `must be at least "1m"`},

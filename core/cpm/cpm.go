@@ -172,7 +172,7 @@ func (c *Client) once(ctx context.Context, r httpclient.Request) (answer, sdk.Ou
 		if ctx.Err() == nil && within.Err() != nil && r.Method == http.MethodGet {
 			return answer{}, o, ErrTooLarge
 		}
-		return answer{}, o, fmt.Errorf("ask the sender's API for %s: %s", r.Path, said(o))
+		return answer{}, o, fmt.Errorf("ask the sender's API for %s: %s", c.shown(r.Path), said(o))
 	}
 	a := answer{res, asOf(began, c.now(), res.Header)}
 	switch o := res.Outcome(); {
@@ -181,10 +181,18 @@ func (c *Client) once(ctx context.Context, r httpclient.Request) (answer, sdk.Ou
 	case res.Status == http.StatusGatewayTimeout && r.Method == http.MethodGet:
 		return a, o, ErrTooLarge
 	case o.Kind == sdk.KindRejected, o.Kind == sdk.KindUnauthorized:
-		return a, o, fmt.Errorf("%w %s %s: %s", ErrRefused, r.Method, r.Path, said(o))
+		return a, o, fmt.Errorf("%w %s %s: %s", ErrRefused, r.Method, c.shown(r.Path), said(o))
 	default:
-		return a, o, fmt.Errorf("ask the sender's API for %s: %s", r.Path, said(o))
+		return a, o, fmt.Errorf("ask the sender's API for %s: %s", c.shown(r.Path), said(o))
 	}
+}
+
+// shown is a path as errors name it: without whom it is about.
+func (c *Client) shown(path string) string {
+	if strings.HasPrefix(path, c.Paths.Citizens+"/") {
+		return c.Paths.Citizens
+	}
+	return path
 }
 
 func said(o sdk.Outcome) string { return strings.ReplaceAll(o.Message, "the vendor", "it") }

@@ -104,6 +104,9 @@ func TestErrors(t *testing.T) {
 	if _, err := wrong.Options(ctx); !errors.Is(err, cpm.ErrRefused) || strings.Contains(err.Error(), "wrong-key") {
 		t.Errorf("a wrong key: %v", err)
 	}
+	if _, err := wrong.Exists(ctx, "ada@example.org"); !errors.Is(err, cpm.ErrRefused) || strings.Contains(err.Error(), "ada") {
+		t.Errorf("whom it is about: %v", err)
+	}
 	for name, body := range map[string]string{
 		"no JSON": "<html>", "no list": `{"a": 1}`, "two lists": `{"a": [{}], "b": [{}]}`, "no object": `["x@example.org"]`,
 	} {

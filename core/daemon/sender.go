@@ -27,10 +27,11 @@ func (h *heard) last(source string) time.Time {
 	return h.at[source]
 }
 
-// ingress is the router as webhooks come to it: it notes that they did.
+// ingress is the router as webhooks come to it: it notes that they did, and which of them are odd.
 type ingress struct {
 	*router
 	heard *heard
+	world *world
 }
 
 func (i ingress) Accept(ctx context.Context, u consent.Update) (consent.Verdict, error) {
@@ -42,6 +43,11 @@ func (i ingress) Accept(ctx context.Context, u consent.Update) (consent.Verdict,
 		}
 		i.heard.at[u.Source] = time.Now()
 		i.heard.mu.Unlock()
+	}
+	if running := i.world.repairs.Load(); err == nil && v == consent.Accepted && running != nil {
+		if s := (*running)[u.Source]; s != nil {
+			s.Doubt(u.State)
+		}
 	}
 	return v, err
 }

@@ -82,7 +82,7 @@ func (d *daemon) build(ctx context.Context, p *plan, before *world) (_ *world, d
 		w.targets = append(w.targets, next)
 	}
 	w.handler, err = webhook.New(webhook.Options{
-		Listener: p.config.Listener, Sources: p.config.Sources, Store: ingress{d.router, &d.heard}, Log: d.Log.Named("webhook"), Metrics: d.webhooks, Trace: d.trace,
+		Listener: p.config.Listener, Sources: p.config.Sources, Store: ingress{d.router, &d.heard, w}, Log: d.Log.Named("webhook"), Metrics: d.webhooks, Trace: d.trace,
 	})
 	return w, diags, environment(err)
 }

@@ -170,3 +170,32 @@ func TestOfRef(t *testing.T) {
 		t.Errorf("nobody: %+v, %v", n, err)
 	}
 }
+
+// TestDoubtedIsAsked: an old withdrawal that was tried again and stamped anew withdraws, since nobody can tell; then the
+// API is asked, and the grant is back. Of what was sent when it was recorded nobody is asked.
+func TestDoubtedIsAsked(t *testing.T) {
+	w := begin(t, func(a *config.API) { a.ConfirmAfter = 50 * time.Millisecond })
+	id := w.sim.Add("ada")
+	w.sim.Record(id, sim.Deny(option))
+	old := w.sim.State(id)
+	w.sim.Advance(time.Second)
+	w.sim.Record(id, sim.Grant(option))
+	w.webhook(id, time.Now().Add(-time.Minute))
+	fresh := w.sim.State(id)
+	fresh.SentAt = time.Now()
+	w.start()
+	w.source.Doubt(fresh)
+	if ids := len(w.source.doubts); ids != 0 {
+		t.Errorf("%d are doubted for nothing", ids)
+	}
+	old.SentAt = time.Now().Add(-time.Second)
+	w.take(old)
+	if is, held := w.state(id); is != "DENIED" || held != "" {
+		t.Fatalf("to begin with it is %s, held %s", is, held)
+	}
+	w.settle()
+	old.SentAt = old.SentAt.Add(time.Hour) // as if it had been recorded an hour before it was sent
+	w.source.Doubt(old)
+	w.wait("the grant is back", func() bool { is, _ := w.state(id); return is == "GRANTED" })
+	w.wait("nobody is doubted any more", func() bool { return len(w.source.doubted()) == 0 })
+}

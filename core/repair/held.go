@@ -68,7 +68,7 @@ func (s *Source) confirm(ctx context.Context, citizenID string) error {
 	}
 	body, whole, err := s.Client.Citizen(ctx, citizenID, string(was.ExternalRef))
 	if errors.Is(err, cpm.ErrNobody) {
-		s.Log.Warn("a grant is held, and the sender does not know its citizen any more: it stays held")
+		s.Log.Warn("the sender was to be asked about a citizen, and does not know them any more: what is stored stays", "held", known.Held != nil)
 		return nil
 	}
 	if err != nil {
@@ -83,10 +83,67 @@ func (s *Source) confirm(ctx context.Context, citizenID string) error {
 		state.Preferences = was.Preferences
 		body = consent.Encode(state)
 	}
+	if known.Held == nil && Same(known.Body, state) {
+		return nil
+	}
 	became, err := s.accept(ctx, state, body, received, true)
 	if err == nil && became == accepted {
-		s.Metrics.settledHeld(s.name)
-		s.Log.Info("a held grant is settled as the sender's API says")
+		s.Metrics.settled(s.name)
+		s.Log.Info("what came on old evidence is settled as the sender's API says", "held", known.Held != nil)
 	}
 	return err
+}
+
+const (
+	// staleAfter is how much later than its evidence a webhook is sent when something is odd about it. Usually it is sent
+	// as soon as something is recorded.
+	staleAfter = 10 * time.Minute
+	// maxDoubts bounds how many citizens are remembered to be asked about.
+	maxDoubts = 10_000
+)
+
+// Doubt looks at a webhook that was taken in. One that was sent long after all that it tells of was recorded may be an
+// old one that was tried again and stamped anew. What it granted is held, but what it withdrew applies, and the
+// sender, for whom nothing has changed, would never say otherwise. So the API is asked about its citizen. A restart
+// forgets whom to ask about; a reconciliation finds them.
+func (s *Source) Doubt(state consent.State) {
+	if evidence := state.Evidence(); evidence.IsZero() || state.SentAt.Sub(evidence) < staleAfter {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, there := s.doubts[string(state.CitizenID)]; there || len(s.doubts) < maxDoubts {
+		s.doubts[string(state.CitizenID)] = time.Now()
+		return
+	}
+	if !s.tooMany {
+		s.tooMany = true
+		s.Log.Warn("more old webhooks came stamped anew than citizens can be asked about; `consentd reconcile --repair all` finds what is wrong")
+	}
+}
+
+// doubted are those to ask about now. They are not forgotten until they were asked about.
+func (s *Source) doubted() (ids []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, at := range s.doubts {
+		if time.Since(at) >= s.Source.API.ConfirmAfter {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// confirmDoubted asks the API about citizens of whom an odd webhook came.
+func (s *Source) confirmDoubted(ctx context.Context) error {
+	for _, id := range s.doubted() {
+		if err := s.confirm(ctx, id); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		delete(s.doubts, id)
+		s.tooMany = false
+		s.mu.Unlock()
+	}
+	return nil
 }

@@ -27,7 +27,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "consentd_source_api_citizens_total", Help: "Citizens that were read from the sender's API.",
 		}, source),
 		held: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "consentd_source_held_settled_total", Help: "Citizens whose held grants were settled as the sender's API says.",
+			Name: "consentd_source_settled_total", Help: "Citizens of whom something came on old evidence, settled as the sender's API says.",
 		}, source),
 	}
 	r.MustRegister(m.isSilent, m.repairedAt, m.citizens, m.held)
@@ -56,4 +56,4 @@ func (m *Metrics) repaired(source string, t time.Time) {
 
 func (m *Metrics) read(source string, n int) { m.citizens.WithLabelValues(source).Add(float64(n)) }
 
-func (m *Metrics) settledHeld(source string) { m.held.WithLabelValues(source).Inc() }
+func (m *Metrics) settled(source string) { m.held.WithLabelValues(source).Inc() }

@@ -61,6 +61,9 @@ type Source struct {
 	silent   bool
 	// heldAsked is when the API was last asked of a held grant.
 	heldAsked map[string]time.Time
+	// doubts are citizens to ask about, and since when; tooMany is whether there were too many to remember.
+	doubts  map[string]time.Time
+	tooMany bool
 }
 
 const (
@@ -77,7 +80,7 @@ const (
 func Start(o Options) *Source {
 	s := &Source{
 		Options: o, name: o.Source.Name, done: make(chan struct{}), wake: make(chan struct{}, 1), opened: time.Now(),
-		heldAsked: map[string]time.Time{},
+		heldAsked: map[string]time.Time{}, doubts: map[string]time.Time{},
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.Metrics.begin(s.name)
@@ -101,7 +104,7 @@ func (s *Source) run() {
 			continue
 		}
 		if err == nil {
-			err = s.confirmHeld(s.life)
+			err = errors.Join(s.confirmHeld(s.life), s.confirmDoubted(s.life))
 		}
 		if err != nil && s.life.Err() == nil {
 			s.Log.Warn("the sender cannot be asked for what is missing here", "error", err)
