@@ -47,6 +47,8 @@ type Source struct {
 	// ApplicationID is empty when updates of any are taken.
 	ApplicationID string `json:"application_id,omitempty"`
 	Auth          string `json:"auth"`
+	// API is how it stands with asking its sender; nil when that is not configured.
+	API *SourceAPI `json:"api,omitempty"`
 }
 
 // Rule is one rule of a Status.

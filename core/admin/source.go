@@ -54,6 +54,15 @@ type Progress struct {
 	Refused bool   `json:"refused,omitempty"`
 }
 
+// SourceAPI is how it stands with asking a source's sender.
+type SourceAPI struct {
+	// KnownUntil is until when everything that the sender knows is known here.
+	KnownUntil *time.Time `json:"known_until,omitempty"`
+	// Silent is whether no webhook came for longer than heartbeat.
+	Silent   bool     `json:"silent"`
+	Progress Progress `json:"progress"`
+}
+
 func (h *handler) sourceProgress(w http.ResponseWriter, r *http.Request) {
 	p, err := h.Sources.Progress(r.Context(), r.PathValue("source"))
 	h.answer(w, p, err)

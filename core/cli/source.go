@@ -174,6 +174,23 @@ func (a *App) watch(ctx context.Context, w *watched, source string, begin func(c
 	return nil
 }
 
+// printSourceAPI says what there is to know of asking a source's sender: what is under way, what failed, and silence.
+func (a *App) printSourceAPI(src admin.Source) {
+	if src.API == nil {
+		return
+	}
+	p := src.API.Progress
+	if p.Running {
+		fmt.Fprintf(a.Stdout, "\n%s: a %s is under way, %.0f%%, %d citizens read\n", src.Name, p.Kind, 100*p.Part, p.Read)
+	}
+	if p.Error != "" {
+		fmt.Fprintf(a.Stdout, "\n%s: the sender's API: %s; everything is known up to %s\n", src.Name, p.Error, ago(src.API.KnownUntil))
+	}
+	if src.API.Silent {
+		fmt.Fprintf(a.Stdout, "\n%s: no webhook came for longer than heartbeat; `consentd source show %s --config ...` says whether the subscription is paused\n", src.Name, src.Name)
+	}
+}
+
 func lineBreak(isTerminal bool) string {
 	if isTerminal {
 		return "\n"

@@ -53,6 +53,9 @@ func (a *App) status() *cobra.Command {
 			if err := targets.flush(); err != nil {
 				return err
 			}
+			for _, src := range s.Sources {
+				a.printSourceAPI(src)
+			}
 			for _, t := range s.Targets {
 				if t.Pause != nil {
 					ends := fmt.Sprintf("until `consentd target resume %s`", t.Name)

@@ -115,6 +115,16 @@ func (d *daemon) repairing(name string) (*repair.Source, *config.Source, error) 
 	return nil, nil, errStarting
 }
 
+// sourceAPI is how it stands with asking the sender of a source; nil when it cannot be asked.
+func (d *daemon) sourceAPI(ctx context.Context, name string) (*admin.SourceAPI, error) {
+	s, _, err := d.repairing(name)
+	if err != nil {
+		return nil, nil
+	}
+	until, silent, err := s.Standing(ctx)
+	return &admin.SourceAPI{KnownUntil: admin.When(until), Silent: silent, Progress: admin.Progress(s.Progress())}, err
+}
+
 func (d *daemon) sourceActions() admin.SourceActions {
 	busy := func(p repair.Progress, err error) (admin.Progress, error) {
 		if errors.Is(err, repair.ErrBusy) {

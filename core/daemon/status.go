@@ -29,8 +29,12 @@ func (d *daemon) status(ctx context.Context) (admin.Status, error) {
 	}
 	d.reloads.mu.Unlock()
 	for _, src := range w.config.Sources {
+		api, err := d.sourceAPI(ctx, src.Name)
+		if err != nil {
+			return s, err
+		}
 		s.Sources = append(s.Sources, admin.Source{
-			Name: src.Name, Path: src.Path, UpdateType: string(src.UpdateType), ApplicationID: src.ApplicationID, Auth: string(src.Auth.Mode),
+			Name: src.Name, Path: src.Path, UpdateType: string(src.UpdateType), ApplicationID: src.ApplicationID, Auth: string(src.Auth.Mode), API: api,
 		})
 	}
 	w.outline(&s)

@@ -188,6 +188,14 @@ func (s *Source) isSilent(now time.Time) bool {
 	return silent
 }
 
+// Standing is until when everything is known here, and whether the source is silent.
+func (s *Source) Standing(ctx context.Context) (knownUntil time.Time, silent bool, err error) {
+	knownUntil, err = s.repaired(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return knownUntil, s.silent, err
+}
+
 // The marks of a source.
 func (s *Source) repairedMark() string { return "repaired " + s.name }
 func (s *Source) walkMark() string     { return "walk " + s.name }

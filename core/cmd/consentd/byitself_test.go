@@ -78,6 +78,9 @@ func TestRefused(t *testing.T) {
 	if strings.Contains(i.lastError+i.log.String(), "another-key") {
 		t.Error("the key is shown")
 	}
+	if out, _ := i.run("status"); !strings.Contains(out, "dataguard: a backfill is under way, 0%") || !strings.Contains(out, "dataguard: the sender's API: ") {
+		t.Errorf("status: %s", out)
+	}
 	if _, code := i.run("source", "repair", "dataguard"); code != 1 || !strings.Contains(i.lastError, "for a backfill: wait for it, or end it") {
 		t.Errorf("another one meanwhile: exit code %d", code)
 	}
