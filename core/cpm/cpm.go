@@ -93,6 +93,8 @@ var (
 	ErrNobody = errors.New("the sender's API knows no such citizen")
 	// ErrTooLarge: the API did not answer in time, and is to be asked for less.
 	ErrTooLarge = errors.New("the sender's API did not answer in time; a smaller window may")
+	// errSlow is the ErrTooLarge of an API that did not answer at all in time.
+	errSlow = fmt.Errorf("%w (it did not answer at all)", ErrTooLarge)
 	// ErrRefused: it will not answer this, however often it is asked.
 	ErrRefused = errors.New("the sender's API refuses")
 )
@@ -170,7 +172,7 @@ func (c *Client) once(ctx context.Context, r httpclient.Request) (answer, sdk.Ou
 	if err != nil {
 		o := sdk.FromError(err)
 		if ctx.Err() == nil && within.Err() != nil && r.Method == http.MethodGet {
-			return answer{}, o, ErrTooLarge
+			return answer{}, o, errSlow
 		}
 		return answer{}, o, fmt.Errorf("ask the sender's API for %s: %s", c.shown(r.Path), said(o))
 	}

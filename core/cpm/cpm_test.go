@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -332,6 +333,24 @@ func TestWalkGoesOn(t *testing.T) {
 	for id, n := range all {
 		if n != 1 {
 			t.Errorf("%s came %d times", id, n)
+		}
+	}
+}
+
+// TestWalkGivesUp: an API that answers nothing is not asked for ever smaller windows, and neither is one that finds even
+// the smallest too large.
+func TestWalkGivesUp(t *testing.T) {
+	for name, tc := range map[string]struct {
+		serve http.HandlerFunc
+		most  int32
+	}{
+		"silent": {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 12},
+		"504":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGatewayTimeout) }, 60},
+	} {
+		var asked atomic.Int32
+		c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked.Add(1); tc.serve(w, r) }), func(c *cpm.Config) { c.Timeout = 20 * time.Millisecond })
+		if _, err := walk(t, c, cpm.Cursor{Before: time.Now()}, nil); !errors.Is(err, cpm.ErrTooLarge) || asked.Load() > tc.most {
+			t.Errorf("%s: %v after %d requests", name, err, asked.Load())
 		}
 	}
 }

@@ -48,6 +48,8 @@ func (c Cursor) start() time.Time {
 const (
 	// leastStep is the shortest window that is asked for.
 	leastStep = time.Millisecond
+	// leastSlow is the same where the API does not answer at all: then it is hardly the window.
+	leastSlow = 30 * 24 * time.Hour
 	// upOverlap is the part of a page that is read again when pages are read upwards.
 	upOverlap = 4
 )
@@ -82,8 +84,12 @@ func (c *Client) Walk(ctx context.Context, at Cursor, each func(Page, Cursor) er
 		if !at.To.IsZero() {
 			at.Step, at.To = at.To.Sub(at.From), time.Time{}
 		}
-		if at.Step = min(at.Step, at.Before.Sub(at.From)) / 2; at.Step < leastStep {
-			return fmt.Errorf("even a window of %v is too large: %w", 2*at.Step, err)
+		least := leastStep
+		if errors.Is(err, errSlow) {
+			least = leastSlow
+		}
+		if at.Step = min(at.Step, at.Before.Sub(at.From)) / 2; at.Step < least {
+			return fmt.Errorf("read a window of %v: %w", 2*at.Step, err)
 		}
 	}
 	return nil
