@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -29,6 +31,8 @@ type API struct {
 	RefreshURL string
 	// Range is of the block's header.
 	Range hcl.Range
+
+	secrets []byte
 }
 
 // Reconcile says how what is stored is compared with the sender and with the targets.
@@ -124,6 +128,9 @@ func (p *parser) api(source *reader, application text) *API {
 		sub.done()
 	}
 	r.done()
+	// What is secret is of no use any more, and must not be printed with the rest.
+	defer func() { a.secrets = nil }()
+	a.Identity = sha256.Sum256(fmt.Appendf(a.secrets, "%q %q %q %v %v %v %q %q", a.BaseURL, tokens, a.Application, a.RateLimit, a.PageSize, a.Timeout, a.Paths, a.Params))
 	return a
 }
 
@@ -168,15 +175,17 @@ func (p *parser) apiAuth(r *reader, a *API, tokens string) {
 	case key && (id || secret):
 		r.error(r.header, "Credentials of two kinds", "In %s, keep either api_key, or client_id and client_secret.", r.what)
 	case key:
-		a.Auth = httpclient.APIKey("X-API-Key", p.printable(r, "api_key", `env("CPM_API_KEY")`))
+		value := p.printable(r, "api_key", `env("CPM_API_KEY")`)
+		a.Auth, a.secrets = httpclient.APIKey("X-API-Key", value), fmt.Appendf(nil, "%q ", value)
 		return
 	case id && secret:
 		if tokens == "" && a.BaseURL != "" {
 			r.error(r.header, "Missing attribute", "In %s, %q is missing. Add token_url with the address of the token endpoint.", r.what, "token_url")
 			return
 		}
-		grant := clientCredentials(p.printable(r, "client_id", `env("CPM_CLIENT_ID")`), p.printable(r, "client_secret", `env("CPM_CLIENT_SECRET")`), "", audience.string)
-		a.Auth = httpclient.SignIn(httpclient.OAuth2{TokenURL: tokens, Grant: grant})
+		name, password := p.printable(r, "client_id", `env("CPM_CLIENT_ID")`), p.printable(r, "client_secret", `env("CPM_CLIENT_SECRET")`)
+		a.Auth = httpclient.SignIn(httpclient.OAuth2{TokenURL: tokens, Grant: clientCredentials(name, password, "", audience.string)})
+		a.secrets = fmt.Appendf(nil, "%q %q %q ", name, password, audience.string)
 		return
 	default:
 		r.error(r.header, "Missing attribute", "In %s, nothing says who asks. Add api_key = env(\"CPM_API_KEY\"), or client_id and client_secret.", r.what)

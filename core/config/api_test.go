@@ -52,6 +52,11 @@ func TestAPIValues(t *testing.T) {
 		a.Paths.Effective != "/v2/all" || a.Paths.Citizens != "/v1/citizens" || a.Params.Offset != "start" || a.Params.Limit != "limit" || a.SubscriptionName != "consentd s" {
 		t.Errorf("%+v %+v %+v", a.BaseURL, a.Paths, a.Params)
 	}
+	again, _ := parseText(inAPI("environment = \"uk\"\nclient_id = \"c\"\nclient_secret = \"another\"\nrate_limit = \"60/m\"\nheartbeat = \"4h\"\n" +
+		"paths {\neffective = \"/v2/all\"\n}\nparams {\noffset = \"start\"\n}"))
+	if again.Sources[0].API.Identity == a.Identity {
+		t.Error("another secret is the same client")
+	}
 	if text := fmt.Sprintf("%v %+v %v", c, *a, a.Config); strings.Contains(text, "s3cret") {
 		t.Error("a secret is printed")
 	}

@@ -11,6 +11,7 @@ package cpm
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -50,6 +51,8 @@ type Config struct {
 	Timeout     time.Duration
 	Paths       Paths
 	Params      Params
+	// Identity is the same for two Configs that say the same, credentials included, of which Auth does not tell.
+	Identity [sha256.Size]byte
 }
 
 // Format keeps credentials out of whatever prints a Config.

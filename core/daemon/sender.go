@@ -52,12 +52,19 @@ func (i ingress) Accept(ctx context.Context, u consent.Update) (consent.Verdict,
 	return v, err
 }
 
-// openAPIs makes the clients of the sources whose sender can be asked. They reach nobody.
-func (d *daemon) openAPIs(w *world) error {
+// openAPIs makes the clients of the sources whose sender can be asked. They reach nobody. A client that the world before
+// has alike is used again: it holds an access token, and senders want these to be asked for seldom.
+func (d *daemon) openAPIs(w, before *world) error {
 	w.apis = map[string]*cpm.Client{}
 	for _, s := range w.config.Sources {
 		if s.API == nil {
 			continue
+		}
+		if before != nil {
+			if c := before.apis[s.Name]; c != nil && c.Identity == s.API.Identity {
+				w.apis[s.Name] = c
+				continue
+			}
 		}
 		c, err := cpm.New(s.API.Config, d.Log.Named("api").With("source", s.Name))
 		if err != nil {
@@ -83,16 +90,17 @@ func (d *daemon) startRepairs(w *world) {
 	w.repairs.Store(&repairs)
 }
 
-// closeAPIs ends what asks the senders.
-func (w *world) closeAPIs() {
+// closeAPIs ends what asks the senders, but for the clients that another world uses too.
+func (w *world) closeAPIs(other *world) {
 	if running := w.repairs.Swap(nil); running != nil {
 		for _, r := range *running {
 			r.Close()
 		}
-		return
 	}
-	for _, c := range w.apis {
-		c.Close()
+	for name, c := range w.apis {
+		if other == nil || other.apis[name] != c {
+			c.Close()
+		}
 	}
 }
 

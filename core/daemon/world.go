@@ -61,7 +61,7 @@ func (d *daemon) build(ctx context.Context, p *plan, before *world) (_ *world, d
 	if w.lookups, diags = lookup.Open(p.config.Lookups, d.lookups, d.Log.Named("lookup")); diags.HasErrors() {
 		return nil, diags, nil
 	}
-	if err := d.openAPIs(w); err != nil {
+	if err := d.openAPIs(w, before); err != nil {
 		return nil, diags, err
 	}
 	for _, t := range p.config.Targets {
@@ -226,7 +226,7 @@ func (w *world) drain(ctx context.Context) {
 
 // close ends the lookups, and the plugins that the other world does not use, all at once.
 func (w *world) close(ctx context.Context, other *world) error {
-	w.closeAPIs()
+	w.closeAPIs(other)
 	errs := make([]error, len(w.targets))
 	var all sync.WaitGroup
 	for i, t := range w.targets {

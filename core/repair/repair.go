@@ -88,11 +88,10 @@ func Start(o Options) *Source {
 	return s
 }
 
-// Close ends what is under way, which goes on at the next Start, and the client.
+// Close ends what is under way, which goes on at the next Start. The client stays: another Source may use it.
 func (s *Source) Close() {
 	s.end()
 	<-s.done
-	s.Client.Close()
 }
 
 func (s *Source) run() {

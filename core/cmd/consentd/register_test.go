@@ -147,6 +147,34 @@ func TestRegistration(t *testing.T) {
 	}
 }
 
+// TestOneTokenOverReloads: the sender calls it a breach of fair use to ask for access tokens too often.
+func TestOneTokenOverReloads(t *testing.T) {
+	d, s := newDataguard(t), newSink(t)
+	i := configure(t, "")
+	rest := d.registered(i, "auth \"none\" {}\n") + s.config("sink", "")
+	i.write(fmt.Sprintf(baseConfig, i.listener, i.admin, i.path("consentd.db")) + rest)
+	i.start()
+	repair := func() {
+		t.Helper()
+		if out, code := i.run("source", "repair", "dataguard"); code != 0 {
+			t.Fatalf("repair: exit code %d, %s", code, out)
+		}
+	}
+	repair()
+	for n := range 3 {
+		i.rewrite(rest + fmt.Sprintf("\nwithdrawal_slo = \"%dm\"\n", n+2))
+		repair()
+	}
+	if n := d.Tokens(); n != 1 {
+		t.Errorf("%d access tokens", n)
+	}
+	i.rewrite(strings.Replace(rest, "\"1000/s\"", "\"500/s\"", 1))
+	repair()
+	if n := d.Tokens(); n != 2 {
+		t.Errorf("%d access tokens after the api block was changed", n)
+	}
+}
+
 func containsAny(text string, words []string) bool {
 	for _, w := range words {
 		if strings.Contains(text, w) {
