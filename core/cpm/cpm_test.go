@@ -18,6 +18,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/cpm"
@@ -353,4 +354,56 @@ func TestWalkGivesUp(t *testing.T) {
 			t.Errorf("%s: %v after %d requests", name, err, asked.Load())
 		}
 	}
+}
+
+// TestWalkFindsEverybody: whatever the pages and windows, and whoever is updated meanwhile, who is not is found.
+func TestWalkFindsEverybody(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s := sim.New(sim.Options{})
+		defer s.Close()
+		server := httptest.NewServer(s)
+		defer server.Close()
+		c, err := cpm.New(cpm.Config{
+			BaseURL: server.URL, Application: sim.Application, Auth: httpclient.APIKey("X-API-Key", sim.APIKey),
+			PageSize: rapid.IntRange(1, 9).Draw(rt, "page"), Timeout: 10 * time.Second, Paths: cpm.DefaultPaths(), Params: cpm.DefaultParams(),
+		}, hclog.NewNullLogger())
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer c.Close()
+		var ids []string
+		for n := range rapid.IntRange(0, 30).Draw(rt, "citizens") {
+			s.Advance(time.Duration(rapid.IntRange(1, 50).Draw(rt, "gap")) * time.Millisecond)
+			ids = append(ids, s.Add(fmt.Sprint(n)))
+			s.Record(ids[n], sim.Grant("k3Rmx"))
+		}
+		s.Advance(time.Second)
+		before := time.Now().Add(5 * time.Second) // as far as all of that can have moved the clock
+		s.Advance(10 * time.Second)
+		s.Behave(func(b *sim.Behaviour) { b.MaxWindow = rapid.IntRange(5, 40).Draw(rt, "window") })
+		moved, found := map[string]bool{}, map[string]bool{}
+		err = c.Walk(ctx, cpm.Cursor{Before: before}, func(p cpm.Page, _ cpm.Cursor) error {
+			for _, body := range p.Bodies {
+				state, err := consent.Decode(body)
+				if err != nil {
+					return err
+				}
+				found[string(state.CitizenID)] = true
+			}
+			for n := rapid.IntRange(0, 3).Draw(rt, "moved"); n > 0 && len(ids) > 0; n-- {
+				id := rapid.SampledFrom(ids).Draw(rt, "who")
+				s.Record(id, sim.Deny("k3Rmx"))
+				moved[id] = true
+			}
+			return nil
+		})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		for _, id := range ids {
+			if !moved[id] && !found[id] {
+				rt.Fatalf("%s was passed over", id)
+			}
+		}
+	})
 }

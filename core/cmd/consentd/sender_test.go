@@ -43,9 +43,11 @@ func (d *dataguard) source(lines string) string {
 }
 
 // subscribe lets the sender post to an instance, as somebody sets it up in the sender's own pages.
-func (d *dataguard) subscribe(i *instance) {
+func (d *dataguard) subscribe(i *instance) { d.subscribeAs(i, "effective-permission") }
+
+func (d *dataguard) subscribeAs(i *instance, updateType string) {
 	i.t.Helper()
-	id, err := d.Subscribe(cpm.Subscription{Name: "by hand", URL: i.url(), UpdateType: "effective-permission", Authentication: cpm.Authentication{
+	id, err := d.Subscribe(cpm.Subscription{Name: "by hand", URL: i.url(), UpdateType: updateType, Authentication: cpm.Authentication{
 		AuthType: cpm.AuthAPIKey, APIKey: &cpm.APIKey{Location: "header", Key: "X-API-Key", Value: "secret-key"},
 	}})
 	if err != nil {
@@ -102,11 +104,16 @@ func (s *sink) wrong(d *dataguard, ids []string) (n int) {
 // TestPausedSubscription is what the sender's documents say of a pause: what changes is lost. One repair brings it
 // back, and lets nothing through that is not true any more.
 func TestPausedSubscription(t *testing.T) {
-	const citizens = 1000
+	for updateType, citizens := range map[string]int{"effective-permission": 1000, "consent-receipts": 200} {
+		t.Run(updateType, func(t *testing.T) { pausedSubscription(t, updateType, citizens) })
+	}
+}
+
+func pausedSubscription(t *testing.T, updateType string, citizens int) {
 	d, s := newDataguard(t), newSink(t)
-	i := configure(t, d.source("repair_every = \"0\"")+s.config("sink", ""))
+	i := configure(t, strings.Replace(d.source("repair_every = \"0\""), "effective-permission", updateType, 1)+s.config("sink", ""))
 	i.start()
-	d.subscribe(i)
+	d.subscribeAs(i, updateType)
 	var ids []string
 	for n := range citizens {
 		id := d.Add(fmt.Sprintf("c%d@example.org", n))
