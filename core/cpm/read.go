@@ -76,18 +76,17 @@ func (c *Client) page(ctx context.Context, path string, q url.Values) (Page, err
 	return p, nil
 }
 
-// Citizen reads what one citizen allows, as a message that a webhook would bring. Whole is whether it has
-// preferences too; by the citizen's id alone the API may tell of permissions only. ErrNobody says that nobody is known
-// by that id.
-func (c *Client) Citizen(ctx context.Context, id, externalRef string) (body []byte, whole bool, err error) {
+// Citizen reads what one citizen allows, as a message that a webhook would bring. By the citizen's id
+// alone the API may tell of permissions only. ErrNobody says that nobody is known by that id.
+func (c *Client) Citizen(ctx context.Context, id, externalRef string) ([]byte, error) {
 	if externalRef != "" {
 		p, err := c.OfRef(ctx, externalRef)
 		if err != nil && !errors.Is(err, ErrRefused) {
-			return nil, false, err
+			return nil, err
 		}
 		for _, body := range p.Bodies {
 			if text(member(body, "citizenId")) == id {
-				return body, member(body, "preferences") != nil, nil
+				return body, nil
 			}
 		}
 	}
@@ -95,20 +94,19 @@ func (c *Client) Citizen(ctx context.Context, id, externalRef string) (body []by
 	q.Set(c.Params.Citizen, id)
 	a, err := c.do(ctx, httpclient.Request{Method: http.MethodGet, Path: c.Paths.Permissions, Query: q})
 	if a.Response != nil && gone(a.Status) {
-		return nil, false, ErrNobody
+		return nil, ErrNobody
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	object := jsontext.Value(a.Body)
 	if items, _, err := list(a.Body); err == nil && len(items) == 1 && member(items[0], "permissions") != nil {
 		object = items[0]
 	}
 	if member(object, "permissions") == nil {
-		return nil, false, fmt.Errorf("read %s of the sender's API: it has no permissions", c.Paths.Permissions)
+		return nil, fmt.Errorf("read %s of the sender's API: it has no permissions", c.Paths.Permissions)
 	}
-	body, err = c.message(object, a.asOf, id, externalRef)
-	return body, member(object, "preferences") != nil, err
+	return c.message(object, a.asOf, id, externalRef)
 }
 
 // Exists is whether the API knows a citizen.
@@ -184,6 +182,9 @@ func member(object []byte, name string) jsontext.Value {
 	}
 	return fields[name]
 }
+
+// Tells is whether a message has a field at all, and it is not null.
+func Tells(body []byte, field string) bool { return member(body, field) != nil }
 
 // text is a string, or a number as it is written.
 func text(v jsontext.Value) string {

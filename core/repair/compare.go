@@ -8,7 +8,6 @@ import (
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/cpm"
 	"github.com/consentd/consentd/core/store"
-	"github.com/consentd/consentd/core/webhook"
 )
 
 // Difference is how what is stored of a citizen differs from what the sender says.
@@ -42,12 +41,12 @@ func (s *Source) Compare(ctx context.Context, take func(Compared) bool, each fun
 	}
 	return s.Client.Walk(ctx, cpm.Cursor{Before: now}, func(p cpm.Page, _ cpm.Cursor) error {
 		for _, body := range p.Bodies {
-			state, err := webhook.Decode(s.Source, body)
+			state, err := s.understand(body)
 			if err != nil {
 				unreadable()
 				continue
 			}
-			c, err := s.compare(ctx, state, body)
+			c, state, body, err := s.compare(ctx, state, body)
 			if err != nil {
 				return err
 			}
@@ -64,23 +63,29 @@ func (s *Source) Compare(ctx context.Context, take func(Compared) bool, each fun
 	})
 }
 
-func (s *Source) compare(ctx context.Context, state consent.State, body []byte) (Compared, error) {
+// compare also answers what there is to be taken in.
+func (s *Source) compare(ctx context.Context, state consent.State, body []byte) (Compared, consent.State, []byte, error) {
 	c := Compared{CitizenID: string(state.CitizenID)}
-	u := consent.Update{
-		Source: s.name, Type: consent.EffectivePermission, Received: time.Now(), State: state, Body: body, ApplyRegressions: s.Source.ApplyRegressions,
-	}
 	known, err := s.Store.Citizen(ctx, s.name, c.CitizenID)
+	before := &known
 	if errors.Is(err, store.ErrNotFound) {
-		applied, err := consent.Apply(nil, u)
+		before, err = nil, nil
+	}
+	if err == nil && before != nil {
+		state, body, err = completed(known, state, body)
+	}
+	if err != nil || before != nil && Same(known.Body, state) {
+		return c, state, body, err
+	}
+	applied, err := consent.Apply(before, consent.Update{
+		Source: s.name, Type: consent.EffectivePermission, Received: time.Now(), State: state, Body: body, ApplyRegressions: s.Source.ApplyRegressions,
+	})
+	switch {
+	case err != nil || applied.Verdict != consent.Accepted:
+	case before == nil:
 		c.Difference, c.Withdrawal = Missing, applied.Withdrawal
-		return c, err
-	}
-	if err != nil || Same(known.Body, state) {
-		return c, err
-	}
-	applied, err := consent.Apply(&known, u)
-	if err == nil && applied.Verdict == consent.Accepted {
+	default:
 		c.Difference, c.Withdrawal = Changed, applied.Withdrawal
 	}
-	return c, err
+	return c, state, body, err
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/cpm"
 	"github.com/consentd/consentd/core/store"
-	"github.com/consentd/consentd/core/webhook"
 )
 
 // heldPage is how many held citizens are looked at in one query, and heldAgain how long it takes until the API is asked
@@ -66,7 +65,7 @@ func (s *Source) confirm(ctx context.Context, citizenID string) error {
 	if err != nil {
 		return err
 	}
-	body, whole, err := s.Client.Citizen(ctx, citizenID, string(was.ExternalRef))
+	body, err := s.Client.Citizen(ctx, citizenID, string(was.ExternalRef))
 	if errors.Is(err, cpm.ErrNobody) {
 		s.Log.Warn("the sender was to be asked about a citizen, and does not know them any more: what is stored stays", "held", known.Held != nil)
 		return nil
@@ -75,13 +74,12 @@ func (s *Source) confirm(ctx context.Context, citizenID string) error {
 		return err
 	}
 	received := time.Now()
-	state, err := webhook.Decode(s.Source, body)
+	state, err := s.understand(body)
+	if err == nil {
+		state, body, err = completed(known, state, body)
+	}
 	if err != nil {
 		return err
-	}
-	if !whole {
-		state.Preferences = was.Preferences
-		body = consent.Encode(state)
 	}
 	if known.Held == nil && Same(known.Body, state) {
 		return nil

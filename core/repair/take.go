@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/consentd/consentd/core/consent"
+	"github.com/consentd/consentd/core/cpm"
 	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/core/webhook"
 )
@@ -20,7 +22,18 @@ import (
 const atOnce = 32
 
 // take takes in what the API says of some citizens, as if webhooks had brought it.
+//
+// A page of which nobody can be understood is no news of anybody: it is an error, and not a quarantine full of it.
 func (s *Source) take(ctx context.Context, bodies [][]byte) (Counts, error) {
+	for i, body := range bodies {
+		_, err := s.understand(body)
+		if err == nil {
+			break
+		}
+		if i == len(bodies)-1 && i > 0 {
+			return Counts{}, fmt.Errorf("none of %d citizens can be understood (%w): is api > paths > effective right?", len(bodies), err)
+		}
+	}
 	var n [4]atomic.Int64
 	var all errgroup.Group
 	all.SetLimit(atOnce)
@@ -51,13 +64,20 @@ const (
 // version.
 func (s *Source) takeOne(ctx context.Context, body []byte) (became, error) {
 	received := time.Now()
-	state, err := webhook.Decode(s.Source, body)
+	state, err := s.understand(body)
+	if errors.Is(err, errNoPermissions) {
+		// A replay would take it for a webhook that says that there are none.
+		body = fmt.Appendf(nil, `{"api": %s}`, body)
+	}
 	if err != nil {
 		return quarantined, s.Store.Quarantine(ctx, store.Quarantined{
 			Source: s.name, Received: received, Reason: "the sender's API: " + err.Error(), Size: len(body), Body: body,
 		})
 	}
 	known, err := s.Store.Citizen(ctx, s.name, string(state.CitizenID))
+	if err == nil {
+		state, body, err = completed(known, state, body)
+	}
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 	case err != nil:
@@ -66,6 +86,31 @@ func (s *Source) takeOne(ctx context.Context, body []byte) (became, error) {
 		return unchanged, nil
 	}
 	return s.accept(ctx, state, body, received, s.Source.ApplyRegressions)
+}
+
+var errNoPermissions = errors.New("no permissions stand in it")
+
+// understand reads what the API says of a citizen. A webhook may leave permissions out; of the API, which is asked for
+// them, that is a shape that is not known, and to take it for a state would withdraw everything.
+func (s *Source) understand(body []byte) (consent.State, error) {
+	state, err := webhook.Decode(s.Source, body)
+	if err == nil && !cpm.Tells(body, "permissions") {
+		err = errNoPermissions
+	}
+	return state, err
+}
+
+// completed keeps the preferences that are known where the API tells none.
+func completed(known consent.Citizen, state consent.State, body []byte) (consent.State, []byte, error) {
+	if cpm.Tells(body, "preferences") {
+		return state, body, nil
+	}
+	was, err := consent.Decode(known.Body)
+	if err != nil || len(was.Preferences) == 0 {
+		return state, body, err
+	}
+	state.Preferences = was.Preferences
+	return state, consent.Encode(state), nil
 }
 
 func (s *Source) accept(ctx context.Context, state consent.State, body []byte, received time.Time, regressions bool) (became, error) {

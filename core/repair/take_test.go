@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/consentd/consentd/core/consent"
+	"github.com/consentd/consentd/core/cpm/sim"
 	"github.com/consentd/consentd/core/store"
 )
 
@@ -24,6 +26,58 @@ func TestQuarantine(t *testing.T) {
 	all, err := w.store.ListQuarantine(ctx, store.QuarantineFilter{})
 	if err != nil || len(all) != 1 {
 		t.Errorf("%v, %v", all, err)
+	}
+}
+
+// TestShapesThatAreNotKnown: what the API leaves out is not taken for gone.
+func TestShapesThatAreNotKnown(t *testing.T) {
+	w := begin(t)
+	var answer []any
+	w.api = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("includeTotal") == "false" { // the clock
+			answer := []any{}
+			json.NewEncoder(rw).Encode(answer)
+			return
+		}
+		json.NewEncoder(rw).Encode(answer)
+	})
+	id := w.sim.Add("ada")
+	w.sim.Record(id, sim.Grant(option))
+	w.sim.Prefer(id, "interests", "jazz")
+	w.webhook(id, time.Now().Add(-time.Minute))
+	of := func(fields map[string]any) { fields["citizenId"] = id; answer = []any{fields} }
+	w.start()
+
+	of(map[string]any{"preferences": []any{}})
+	if p := w.backfill(); p.Quarantined != 1 {
+		t.Errorf("without permissions: %+v", p)
+	}
+	if is, _ := w.state(id); is != "GRANTED" {
+		t.Errorf("without permissions it is %s", is)
+	}
+	permission := w.sim.State(id).Permissions[0]
+	permission.State, permission.RecordedAt = "DENIED", time.Now()
+	of(map[string]any{"permissions": []any{permission}, "externalRef": "ada"})
+	if p := w.backfill(); p.Accepted != 1 {
+		t.Errorf("without preferences: %+v", p)
+	}
+	c, err := w.store.Citizen(ctx, "dataguard", id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := consent.Decode(c.Body); err != nil || len(s.Preferences) != 1 || s.Permissions[0].State != "DENIED" {
+		t.Errorf("without preferences it is %+v, %v", s, err)
+	}
+
+	answer = []any{map[string]any{"id": "a"}, map[string]any{"id": "b"}}
+	if _, err := w.source.Backfill(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	w.wait("it says that it understands nothing", func() bool {
+		return strings.Contains(w.source.Progress().Error, "none of 2 citizens can be understood")
+	})
+	if all, err := w.store.ListQuarantine(ctx, store.QuarantineFilter{}); err != nil || len(all) != 1 {
+		t.Errorf("%d in quarantine, %v", len(all), err)
 	}
 }
 
