@@ -64,3 +64,25 @@ func TestAPIValues(t *testing.T) {
 		t.Error("a secret is shown in diagnostics")
 	}
 }
+
+// A lookup of citizens asks with what the source's API has.
+func TestLookupSharesTheAPI(t *testing.T) {
+	text := inAPI("environment = \"uk\"\nclient_id = \"c\"\nclient_secret = \"s3cret\"") + "\nlookup \"dataguard\" \"person\" {\nsource = source.s\n}\n"
+	c, diags := parseText(text)
+	if diags.HasErrors() {
+		t.Fatal(render(diags))
+	}
+	l := c.Lookups[0]
+	if l.Sender != "s" || l.HTTP.URL[0].Text != "https://api.consentric.io/v1/citizens/" || l.Fields[0].From != "$.applicationDetails[?@.applicationId == 'acme'].email" {
+		t.Errorf("%+v %+v %+v", l.Sender, l.HTTP.URL, l.Fields)
+	}
+	for text, want := range map[string]string{
+		source + "lookup \"dataguard\" \"person\" {\nsource = source.in\n}\n": `main.hcl:7,10-19: Source has no API: In lookup "dataguard" "person", the source "in" has no api block`,
+		source + "lookup \"dataguard\" \"person\" {\nsource = source.im\n}\n": `Unknown source`,
+		text[:len(text)-2] + "base_url = \"https://x.example.org\"\n}\n":      `There is no attribute "base_url"`,
+	} {
+		if _, diags := parseText(text); len(diags) != 1 || !strings.Contains(render(diags), want) {
+			t.Errorf("got %s, want %s", render(diags), want)
+		}
+	}
+}

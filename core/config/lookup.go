@@ -35,7 +35,7 @@ func (p *parser) lookups(c *Config, found []*reader) {
 		case "csv":
 			p.csvLookup(r, &l)
 		case "dataguard":
-			p.dataguardLookup(r, &l)
+			p.dataguardLookup(c, r, &l)
 		default:
 			r.error(r.labelRanges[0], "Unknown lookup", "There is no lookup of the kind %q. %s", l.Kind, eval.DidYouMean(l.Kind, lookupKinds))
 			continue
@@ -325,12 +325,23 @@ func (p *parser) csvLookup(r *reader, l *lookup.Config) {
 // The citizen API as the vendor's own published client of 2018 calls it. Newer documents name no paths.
 const dataguardPath = "/v1/citizens/"
 
-func (p *parser) dataguardLookup(r *reader, l *lookup.Config) {
+func (p *parser) dataguardLookup(c *Config, r *reader, l *lookup.Config) {
 	p.asked(r, l)
 	h := &lookup.HTTP{Method: http.MethodGet, Header: p.headers(r)}
 	l.HTTP = h
-	base := r.need("base_url", `"https://api.consentric.io"`)
-	if base.set {
+	application := r.text("application_id")
+	path := dataguardPath
+	var base text
+	if _, shared := r.body.Attributes["source"]; shared {
+		if api := p.sharedAPI(c, r); api != nil {
+			l.Sender = api.name
+			base = text{string: api.BaseURL, set: true}
+			h.Auth, path = api.Auth, api.Paths.Citizens+"/"
+			if !application.set {
+				application.string = api.Application
+			}
+		}
+	} else if base = r.need("base_url", `"https://api.consentric.io"`); base.set {
 		u, err := url.Parse(base.string)
 		if err != nil || host.FindString(base.string) == "" || u.RawQuery != "" || u.Fragment != "" {
 			r.error(base.at, "Not an address", "In %s, %q is the address of the API without a path of its own. Write base_url = \"https://api.consentric.io\".", r.what, "base_url")
@@ -343,18 +354,42 @@ func (p *parser) dataguardLookup(r *reader, l *lookup.Config) {
 	} else if base.set {
 		id, _ := hclsyntax.ParseExpression([]byte("citizen.id"), r.header.Filename, r.header.Start)
 		e, _ := lookup.Compile(id, cty.String)
-		start[0].Text += dataguardPath
+		start[0].Text += path
 		h.URL = append(start, lookup.Part{Expr: &e})
 	}
-	if !p.lookupAuth(r, h) {
-		r.error(r.header, "Missing block", "In %s, %q is missing. Add auth \"header\" { name = \"X-API-Key\" key = env(\"CPM_API_KEY\") }.", r.what, "auth")
+	if _, shared := r.body.Attributes["source"]; !shared && !p.lookupAuth(r, h) {
+		r.error(r.header, "Missing block", "In %s, %q is missing. Add auth \"header\" { name = \"X-API-Key\" key = env(\"CPM_API_KEY\") }, or source = source.dataguard to ask with what its api block has.", r.what, "auth")
 	}
-	application := r.text("application_id")
 	if strings.ContainsAny(application.string, `'\`) {
 		r.error(application.at, "Wrong value", "In %s, %q holds neither quotes nor backslashes.", r.what, "application_id")
 		application.string = ""
 	}
 	p.fields(r, l, `"$.applicationDetails[0].email"`, append(slices.Clone(fieldTypes), listType), dataguardFields(application.string))
+}
+
+// namedAPI is the API of a source.
+type namedAPI struct {
+	*API
+	name string
+}
+
+// sharedAPI is that of the source that a lookup names; nil if it names none with an api block, which is reported.
+func (p *parser) sharedAPI(c *Config, r *reader) *namedAPI {
+	var names []string
+	for _, s := range c.Sources {
+		names = append(names, s.Name)
+	}
+	name := p.reference(r, "source", names)
+	for _, s := range c.Sources {
+		if s.Name != name {
+			continue
+		}
+		if s.API != nil {
+			return &namedAPI{s.API, name}
+		}
+		r.error(r.body.Attributes["source"].Expr.Range(), "Source has no API", "In %s, the source %q has no api block, which says how its sender is asked. Add one there, or write base_url and auth here.", r.what, name)
+	}
+	return nil
 }
 
 // dataguardFields are what the API says of a citizen in the details of one application, or of any.

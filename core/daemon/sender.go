@@ -63,6 +63,11 @@ func (d *daemon) openAPIs(w, before *world) error {
 		if before != nil {
 			if c := before.apis[s.Name]; c != nil && c.Identity == s.API.Identity {
 				w.apis[s.Name] = c
+				for _, l := range w.config.Lookups {
+					if l.Sender == s.Name {
+						l.HTTP.Auth = c.Auth
+					}
+				}
 				continue
 			}
 		}

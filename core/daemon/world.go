@@ -58,11 +58,11 @@ func (d *daemon) build(ctx context.Context, p *plan, before *world) (_ *world, d
 			_ = w.close(ctx, before)
 		}
 	}()
-	if w.lookups, diags = lookup.Open(p.config.Lookups, d.lookups, d.Log.Named("lookup")); diags.HasErrors() {
-		return nil, diags, nil
-	}
 	if err := d.openAPIs(w, before); err != nil {
 		return nil, diags, err
+	}
+	if w.lookups, diags = lookup.Open(p.config.Lookups, d.lookups, d.Log.Named("lookup")); diags.HasErrors() {
+		return nil, diags, nil
 	}
 	for _, t := range p.config.Targets {
 		next := &target{Target: t, program: p.programs[t.Type], rules: slices.Sorted(maps.Keys(p.rulesOf(t.Name)))}

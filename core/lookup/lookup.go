@@ -41,6 +41,9 @@ type Config struct {
 	TTL  time.Duration
 	Size int
 
+	// Sender is the source whose sender's API is asked with the source's credentials; empty: none.
+	Sender string
+
 	HTTP *HTTP
 	SQL  *SQL
 	CSV  *CSV

@@ -14,6 +14,7 @@ import (
 type Auth struct {
 	name, value string
 	signIn      *OAuth2
+	held        *heldToken
 }
 
 // Bearer sends a token that a person was given, as Authorization: Bearer.
@@ -28,8 +29,9 @@ func Basic(user, password string) Auth {
 func APIKey(header, value string) Auth { return Auth{name: header, value: value} }
 
 // SignIn fetches access tokens. One is held for all callers, and is fetched once for all of them: when
-// the first call needs it, shortly before it ends, and when the vendor no longer takes it.
-func SignIn(o OAuth2) Auth { return Auth{signIn: &o} }
+// the first call needs it, shortly before it ends, and when the vendor no longer takes it. Clients that are
+// made with the same Auth hold the same token.
+func SignIn(o OAuth2) Auth { return Auth{signIn: &o, held: &heldToken{}} }
 
 // Grant writes the form of a token request.
 type Grant func(now time.Time) (url.Values, error)

@@ -100,7 +100,7 @@ func New(o Options) (*Client, error) {
 	transport.DisableCompression = o.StatusOnly
 	c.transport = transport
 	if o.Auth.signIn != nil {
-		s, err := newSession(*o.Auth.signIn, o.Log, func(req *http.Request) (*Response, error) {
+		s, err := newSession(*o.Auth.signIn, o.Auth.held, o.Log, func(req *http.Request) (*Response, error) {
 			return c.exchange(req, false)
 		})
 		if err != nil {

@@ -54,9 +54,16 @@ type token struct {
 	renewAt       time.Time // zero: the vendor does not say when it ends, and a refused call will tell
 }
 
-// session holds one access token for all callers.
+// heldToken is the access token in use, of all clients with the same Auth.
+type heldToken struct {
+	mu      sync.Mutex
+	current *token
+}
+
+// session keeps an access token for all callers.
 type session struct {
 	OAuth2
+	held     *heldToken
 	loopback bool // the token endpoint is on this machine, so the instance may be as well
 	log      hclog.Logger
 	exchange func(*http.Request) (*Response, error)
@@ -66,12 +73,11 @@ type session struct {
 	rotated  string // the newest refresh token; touched by the one flight only
 
 	mu      sync.Mutex
-	current *token
 	closed  bool
 	running sync.WaitGroup // flights
 }
 
-func newSession(o OAuth2, log hclog.Logger, exchange func(*http.Request) (*Response, error)) (*session, error) {
+func newSession(o OAuth2, held *heldToken, log hclog.Logger, exchange func(*http.Request) (*Response, error)) (*session, error) {
 	u, err := Endpoint(o.TokenURL)
 	if err != nil {
 		return nil, fmt.Errorf("token endpoint: %w", err)
@@ -83,7 +89,7 @@ func newSession(o OAuth2, log hclog.Logger, exchange func(*http.Request) (*Respo
 		log = hclog.NewNullLogger()
 	}
 	life, end := context.WithCancel(context.Background())
-	return &session{OAuth2: o, loopback: isLoopback(u), log: log, exchange: exchange, life: life, end: end}, nil
+	return &session{OAuth2: o, held: held, loopback: isLoopback(u), log: log, exchange: exchange, life: life, end: end}, nil
 }
 
 // close ends a sign-in that is under way and waits for it.
@@ -118,9 +124,9 @@ func (s *session) token(ctx context.Context, refused *token) (*token, error) {
 }
 
 func (s *session) fresh(refused *token) *token {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := s.current
+	s.held.mu.Lock()
+	defer s.held.mu.Unlock()
+	t := s.held.current
 	if t == nil || t == refused || !t.renewAt.IsZero() && time.Now().After(t.renewAt) {
 		return nil
 	}
@@ -146,9 +152,9 @@ func (s *session) renew(refused *token) (*token, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	s.current = t
-	s.mu.Unlock()
+	s.held.mu.Lock()
+	s.held.current = t
+	s.held.mu.Unlock()
 	s.log.Debug("signed in")
 	return t, nil
 }

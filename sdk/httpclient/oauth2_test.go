@@ -197,7 +197,7 @@ func TestRenewedBeforeItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		signIns := 0
 		members := `,"expires_in":3600`
-		s, err := newSession(OAuth2{TokenURL: "http://127.0.0.1", Grant: ClientCredentials("c", "s", "")}, nil,
+		s, err := newSession(OAuth2{TokenURL: "http://127.0.0.1", Grant: ClientCredentials("c", "s", "")}, &heldToken{}, nil,
 			func(*http.Request) (*Response, error) {
 				signIns++
 				return &Response{Status: 200, Body: []byte(`{"access_token":"t"` + members + `}`)}, nil
@@ -364,13 +364,31 @@ func TestSignInOutlivesItsFirstCaller(t *testing.T) {
 	if err := <-second; err != nil || v.signIns.Load() != 1 {
 		t.Errorf("second %v after %d sign-ins", err, v.signIns.Load())
 	}
-	go ask(t.Context(), c.session.current, third)
+	go ask(t.Context(), c.session.held.current, third)
 	<-arrived
 	c.Close()
 	if o := sdk.FromError(<-third); o.Code != "CANCELED" {
 		t.Errorf("third %+v", o)
 	}
-	if _, err := c.session.renew(c.session.current); err == nil {
+	if _, err := c.session.renew(c.session.held.current); err == nil {
 		t.Error("a closed session signs in")
+	}
+}
+
+// Clients that are made with the same Auth sign in once, and once more when the vendor does not take the token any more.
+func TestClientsShareAToken(t *testing.T) {
+	v := newVendor(t)
+	auth := SignIn(OAuth2{TokenURL: v.url + "/token", Grant: ClientCredentials("id", "secret", "")})
+	first, second := must(t, Options{BaseURL: v.url, Auth: auth}), must(t, Options{BaseURL: v.url, Auth: auth})
+	for want := int32(1); want <= 3; want += 2 {
+		for _, c := range []*Client{first, second, first} {
+			if o := outcomeOf(t, c); o.Kind != sdk.KindDelivered {
+				t.Fatalf("%v", o)
+			}
+		}
+		if n := v.signIns.Load(); n != want {
+			t.Errorf("%d sign-ins, want %d", n, want)
+		}
+		v.signIns.Add(1) // the token in use is no longer the newest
 	}
 }

@@ -151,7 +151,8 @@ func TestRegistration(t *testing.T) {
 func TestOneTokenOverReloads(t *testing.T) {
 	d, s := newDataguard(t), newSink(t)
 	i := configure(t, "")
-	rest := d.registered(i, "auth \"none\" {}\n") + s.config("sink", "")
+	rest := d.registered(i, "auth \"none\" {}\n") + strings.Replace(s.config("sink", ""), "citizen = citizen.id", "citizen = citizen.id\n mail = lookup.person.email", 1) +
+		"\nlookup \"dataguard\" \"person\" {\n  source = source.dataguard\n}\n"
 	i.write(fmt.Sprintf(baseConfig, i.listener, i.admin, i.path("consentd.db")) + rest)
 	i.start()
 	repair := func() {
@@ -161,9 +162,16 @@ func TestOneTokenOverReloads(t *testing.T) {
 		}
 	}
 	repair()
+	id := d.Add("ada@example.org")
+	d.Record(id, sim.Grant(newsletter))
+	d.pastSecond()
 	for n := range 3 {
 		i.rewrite(rest + fmt.Sprintf("\nwithdrawal_slo = \"%dm\"\n", n+2))
 		repair()
+	}
+	i.settled("sink")
+	if d.Requests("GET /v1/citizens/{id}") == 0 {
+		t.Error("nobody was looked up")
 	}
 	if n := d.Tokens(); n != 1 {
 		t.Errorf("%d access tokens", n)
