@@ -50,11 +50,11 @@ func TestSubscriptionOf(t *testing.T) {
 }
 
 func TestBar(t *testing.T) {
-	got := bar(admin.Progress{Kind: "backfill", Part: 0.5, Read: 50, Accepted: 3})
+	got := progressBar(admin.Progress{Kind: "backfill", Part: 0.5, Read: 50, Accepted: 3})
 	if want := "backfill [###############...............]  50%  50 citizens, 3 news "; got != want {
 		t.Errorf("%q", got)
 	}
-	if got := bar(admin.Progress{Part: 1.2}); strings.Contains(got, ".") {
+	if got := progressBar(admin.Progress{Part: 1.2}); strings.Contains(got, ".") {
 		t.Errorf("over the end: %q", got)
 	}
 }
