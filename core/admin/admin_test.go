@@ -113,10 +113,6 @@ func (d *desk) ask(t *testing.T, pattern, token string, change func(*http.Reques
 	body := ""
 	if strings.HasPrefix(path, "/v1/dead/") {
 		body = `{"all": true}`
-	path = strings.NewReplacer("{source}/{id}", "in/c1", "{id}", "1").Replace(path)
-	body := `{"all": true}`
-	if strings.Contains(path, "replay") && strings.Contains(path, "quarantine") || strings.Contains(path, "/sources/") {
-		body = ""
 	}
 	r := httptest.NewRequest(method, "http://127.0.0.1:8485"+path, strings.NewReader(body))
 	if token != "" {
