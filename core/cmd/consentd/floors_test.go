@@ -22,6 +22,7 @@ var floors = []string{
 	"plugins",
 	"core/consent core/rules/eval",
 	"core/rules core/store core/lookup core/cpm",
+	"core/store/internal/*",
 	"core/config core/store/* core/plan",
 	"core/trace",
 	"core/supervise core/webhook core/webhook/sender core/admin",

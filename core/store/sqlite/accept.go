@@ -8,6 +8,9 @@ import (
 
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/store/internal/ledger"
+	"github.com/consentd/consentd/core/store/internal/seal"
+	"github.com/consentd/consentd/core/store/internal/states"
 )
 
 // Accept applies the update to its citizen and makes one delivery for each route pending.
@@ -22,13 +25,13 @@ func (s *Store) Accept(ctx context.Context, u consent.Update, routes []store.Rou
 
 func (w *writer) accept(u consent.Update, routes []store.Route) (consent.Verdict, error) {
 	var known *consent.Citizen
-	of := who{u.Source, string(u.State.CitizenID)}
-	row, err := scanCitizen(w.stmts.selectCitizen.QueryRow(of.source, of.citizenID))
+	of := seal.Who{Source: u.Source, CitizenID: string(u.State.CitizenID)}
+	row, err := scanCitizen(w.stmts.selectCitizen.QueryRow(of.Source, of.CitizenID))
 	id := row.id
-	row.who = of
+	row.Who = of
 	switch {
 	case err == nil:
-		c, err := w.seal.openCitizen(row)
+		c, err := openCitizen(w.seal, row)
 		if err == nil && u.ReadsBody(c) {
 			c.Body, err = w.body(id, of)
 		}
@@ -46,7 +49,7 @@ func (w *writer) accept(u consent.Update, routes []store.Route) (consent.Verdict
 			return 0, err
 		}
 		if stopped {
-			w.supersede(routes)
+			w.ledger.Supersede(routes)
 			return consent.Superseded, nil
 		}
 	}
@@ -55,11 +58,11 @@ func (w *writer) accept(u consent.Update, routes []store.Route) (consent.Verdict
 		return 0, fmt.Errorf("apply update: %w", err)
 	}
 	if applied.Verdict != consent.Accepted {
-		w.supersede(routes)
+		w.ledger.Supersede(routes)
 		return applied.Verdict, nil
 	}
 	if known == nil {
-		res, err := w.stmts.insertCitizen.Exec(append([]any{number, of.source, of.citizenID}, w.values(of, applied.Citizen)...)...)
+		res, err := w.stmts.insertCitizen.Exec(append([]any{number, of.Source, of.CitizenID}, w.values(of, applied.Citizen)...)...)
 		if err != nil {
 			return 0, dbError{err}
 		}
@@ -72,39 +75,31 @@ func (w *writer) accept(u consent.Update, routes []store.Route) (consent.Verdict
 	return consent.Accepted, w.wanted(id, known == nil, applied, routes)
 }
 
-// supersede enters an update that changes nothing into the ledger.
-func (w *writer) supersede(routes []store.Route) {
-	for _, r := range routes {
-		w.ledger[ledgerKey{r.Target, entryAccepted}]++
-		w.ledger[ledgerKey{r.Target, entrySuperseded}]++
-	}
-}
-
 // update writes a citizen's new version. Columns that are in indexes are left alone where they do not change,
 // since SQLite would write the indexes anew all the same.
-func (w *writer) update(id int64, of who, known, c consent.Citizen) error {
+func (w *writer) update(id int64, of seal.Who, known, c consent.Citizen) error {
 	if known.Next.Equal(c.Next) && known.Held == nil && c.Held == nil {
 		w.version++
 		return w.exec(w.stmts.updateState, w.version, micros(c.SentAt), micros(c.Proven), micros(c.Evidence), micros(c.Received),
-			w.seal.seal(place{columnDigest, of}, c.Digest[:]), w.seal.seal(place{columnGrants, of}, []byte(c.Grants)),
-			w.seal.seal(place{columnBody, of}, c.Body), id)
+			w.seal.Seal(of.In(seal.Digest), c.Digest[:]), w.seal.Seal(of.In(seal.Grants), []byte(c.Grants)),
+			w.seal.Seal(of.In(seal.Body), c.Body), id)
 	}
 	return w.exec(w.stmts.updateCitizen, append(w.values(of, c), id)...)
 }
 
 // values are a citizen's columns in a new version, in the order of the statements.
-func (w *writer) values(of who, c consent.Citizen) []any {
+func (w *writer) values(of seal.Who, c consent.Citizen) []any {
 	w.version++
 	return []any{w.version, micros(c.SentAt), micros(c.Proven), micros(c.Evidence), micros(c.Received), nullable(c.Next),
-		w.seal.seal(place{columnDigest, of}, c.Digest[:]), w.seal.seal(place{columnGrants, of}, []byte(c.Grants)),
-		orNull(w.seal.seal(place{columnHeld, of}, c.Held)), w.seal.seal(place{columnBody, of}, c.Body)}
+		w.seal.Seal(of.In(seal.Digest), c.Digest[:]), w.seal.Seal(of.In(seal.Grants), []byte(c.Grants)),
+		orNull(w.seal.Seal(of.In(seal.Held), c.Held)), w.seal.Seal(of.In(seal.Body), c.Body)}
 }
 
 // citizenRow is a citizen as stored, without the body; digest, grants and held may be sealed. Who it is of is for the
 // caller to fill in.
 type citizenRow struct {
 	id int64
-	who
+	seal.Who
 	c                    consent.Citizen
 	digest, grants, held []byte
 }
@@ -120,34 +115,34 @@ func scanCitizen(row interface{ Scan(...any) error }, more ...any) (r citizenRow
 }
 
 // openCitizen opens what is sealed of a citizen.
-func (s sealer) openCitizen(r citizenRow) (consent.Citizen, error) {
+func openCitizen(s seal.Sealer, r citizenRow) (consent.Citizen, error) {
 	c := r.c
-	digest, err := s.open(place{columnDigest, r.who}, r.digest)
+	digest, err := s.Open(r.Who.In(seal.Digest), r.digest)
 	if err != nil {
 		return c, err
 	}
-	grants, err := s.open(place{columnGrants, r.who}, r.grants)
+	grants, err := s.Open(r.Who.In(seal.Grants), r.grants)
 	if err != nil {
 		return c, err
 	}
 	copy(c.Digest[:], digest)
 	c.Grants = string(grants)
-	c.Held, err = s.open(place{columnHeld, r.who}, r.held)
+	c.Held, err = s.Open(r.Who.In(seal.Held), r.held)
 	return c, err
 }
 
 // body reads the newest state of a citizen.
-func (w *writer) body(id int64, of who) ([]byte, error) {
+func (w *writer) body(id int64, of seal.Who) ([]byte, error) {
 	var stored []byte
 	if err := w.stmts.selectBody.QueryRow(id).Scan(&stored); err != nil {
 		return nil, dbError{err}
 	}
-	return w.seal.open(place{columnBody, of}, stored)
+	return w.seal.Open(of.In(seal.Body), stored)
 }
 
 // wanted makes the deliveries of a citizen's newest version pending.
 func (w *writer) wanted(id int64, first bool, a consent.Applied, routes []store.Route) error {
-	w.states[id] = cachedState{w.version, a.State}
+	w.states[id] = states.State{Version: w.version, State: a.State}
 	for _, r := range routes {
 		if err := w.want(id, first, r, a.Citizen, a.Withdrawal); err != nil {
 			return err
@@ -168,22 +163,22 @@ func (w *writer) want(citizen int64, first bool, r store.Route, c consent.Citize
 	if before == nil {
 		err = w.exec(w.stmts.insertDelivery, citizen, r.Rule, r.Target, withdrawal, w.version, received, received)
 	} else {
-		withdrawal = withdrawal || before.withdrawal
+		withdrawal = withdrawal || before.Withdrawal
 		err = w.exec(w.stmts.replaceDelivery, r.Target, withdrawal, w.version, received, received, citizen, r.Rule)
-		w.leave(target, *before)
+		w.ledger.Leave(target, *before)
 	}
 	w.enter(r.Target, withdrawal)
 	return err
 }
 
 // standing is that of (rule, citizen) before, and its target then; nil if there is none.
-func (w *writer) standing(citizen int64, first bool, r store.Route) (*standing, string, error) {
+func (w *writer) standing(citizen int64, first bool, r store.Route) (*ledger.Standing, string, error) {
 	if first {
 		return nil, "", nil
 	}
-	var before standing
+	var before ledger.Standing
 	var target string
-	err := w.stmts.selectStanding.QueryRow(citizen, r.Rule).Scan(&before.status, &before.withdrawal, &target)
+	err := w.stmts.selectStanding.QueryRow(citizen, r.Rule).Scan(&before.Status, &before.Withdrawal, &target)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, "", nil

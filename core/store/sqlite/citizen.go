@@ -10,11 +10,12 @@ import (
 
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/store/internal/seal"
 )
 
 // Citizen is what is known of one.
 func (s *Store) Citizen(ctx context.Context, source, citizenID string) (consent.Citizen, error) {
-	of := who{source, citizenID}
+	of := seal.Who{Source: source, CitizenID: citizenID}
 	var body []byte
 	r, err := scanCitizen(s.db.QueryRowContext(ctx, `SELECT id, `+citizenColumns+`, body FROM citizen
 		WHERE source = ? AND citizen_id = ?`, source, citizenID), &body)
@@ -24,12 +25,12 @@ func (s *Store) Citizen(ctx context.Context, source, citizenID string) (consent.
 	if err != nil {
 		return consent.Citizen{}, err
 	}
-	r.who = of
-	c, err := s.seal.openCitizen(r)
+	r.Who = of
+	c, err := openCitizen(s.seal, r)
 	if err != nil {
 		return c, err
 	}
-	c.Body, err = s.seal.open(place{columnBody, of}, body)
+	c.Body, err = s.seal.Open(of.In(seal.Body), body)
 	return c, err
 }
 
@@ -47,7 +48,7 @@ func (s *Store) Citizens(ctx context.Context, after int64, limit int) ([]store.K
 		if err := rows.Scan(&k.Number, &k.Source, &k.CitizenID, &k.Version, &body); err != nil {
 			return nil, err
 		}
-		k.Body, _ = s.seal.open(place{columnBody, who{k.Source, k.CitizenID}}, body)
+		k.Body, _ = s.seal.Open(seal.Who{Source: k.Source, CitizenID: k.CitizenID}.In(seal.Body), body)
 		all = append(all, k)
 	}
 	return all, rows.Err()
@@ -82,7 +83,7 @@ func (s *Store) ReleaseHeld(ctx context.Context, source, citizenID string, now t
 		if err != nil {
 			return dbError{err}
 		}
-		r.who = who{source, citizenID}
+		r.Who = seal.Who{Source: source, CitizenID: citizenID}
 		return w.again(r, routes, func(c consent.Citizen) (consent.Applied, error) { return consent.Release(c, now) })
 	})
 }
@@ -99,9 +100,9 @@ func (s *Store) Tick(ctx context.Context, now time.Time, limit int, routes map[s
 	var unreadable error
 	err = s.do(ctx, func(w *writer) error {
 		due, err := gather(w, func(rows *sql.Rows) (citizenRow, error) {
-			var of who
-			r, err := scanCitizen(rows, &of.source, &of.citizenID)
-			r.who = of
+			var of seal.Who
+			r, err := scanCitizen(rows, &of.Source, &of.CitizenID)
+			r.Who = of
 			return r, err
 		}, `SELECT id, `+citizenColumns+`, source, citizen_id FROM citizen WHERE next IS NOT NULL AND next <= ? ORDER BY next LIMIT ?`, micros(now), limit)
 		if err != nil {
@@ -109,7 +110,7 @@ func (s *Store) Tick(ctx context.Context, now time.Time, limit int, routes map[s
 		}
 		found = len(due)
 		for _, r := range due {
-			err := w.again(r, routes[r.source], func(c consent.Citizen) (consent.Applied, error) { return consent.Tick(c, now) })
+			err := w.again(r, routes[r.Source], func(c consent.Citizen) (consent.Applied, error) { return consent.Tick(c, now) })
 			if db := (dbError{}); errors.As(err, &db) {
 				return err
 			}
@@ -128,18 +129,18 @@ func (s *Store) Tick(ctx context.Context, now time.Time, limit int, routes map[s
 
 // again makes a new version of a citizen without a new update.
 func (w *writer) again(r citizenRow, routes []store.Route, make func(consent.Citizen) (consent.Applied, error)) error {
-	c, err := w.seal.openCitizen(r)
+	c, err := openCitizen(w.seal, r)
 	if err != nil {
 		return err
 	}
-	if c.Body, err = w.body(r.id, r.who); err != nil {
+	if c.Body, err = w.body(r.id, r.Who); err != nil {
 		return err
 	}
 	a, err := make(c)
 	if err != nil {
 		return fmt.Errorf("look again at a citizen: %w", err)
 	}
-	if err := w.update(r.id, r.who, c, a.Citizen); err != nil {
+	if err := w.update(r.id, r.Who, c, a.Citizen); err != nil {
 		return err
 	}
 	return w.wanted(r.id, false, a, routes)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/store/internal/ledger"
+	"github.com/consentd/consentd/core/store/internal/seal"
 )
 
 // The lanes of a target, in the order in which they are claimed; see the column lane.
@@ -97,8 +99,8 @@ func (s *Store) claim(ctx context.Context, target string, now time.Time, limit i
 func (s *Store) emptyLanes(target string) [lanes]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	noWithdrawal := s.ledger[ledgerKey{target, entryWithdrawals}] == 0
-	noDead := s.ledger[ledgerKey{target, store.Dead.String()}] == 0
+	noWithdrawal := s.ledger[ledger.Key{Target: target, Entry: ledger.Withdrawals}] == 0
+	noDead := s.ledger[ledger.Key{Target: target, Entry: store.Dead.String()}] == 0
 	return [lanes]bool{laneWithdrawal: noWithdrawal, laneDeadWithdrawal: noWithdrawal || noDead, laneDead: noDead}
 }
 
@@ -147,7 +149,7 @@ func (s *Store) readClaims(ctx context.Context, chosen []dueDelivery) ([]store.C
 		if c.Desired <= s.distrusted {
 			c.Digest = nil
 		}
-		c.State = s.states.get(c.Citizen, version)
+		c.State = s.states.Get(c.Citizen, version)
 		claims = append(claims, c)
 	}
 	if err := rows.Err(); err != nil {
@@ -167,7 +169,7 @@ func (s *Store) readClaims(ctx context.Context, chosen []dueDelivery) ([]store.C
 			}
 			// A body that does not open is left out, which makes a dead letter of this one delivery: an error would
 			// keep the target's others waiting for ever.
-			c.Body, _ = s.seal.open(place{columnBody, who{c.Source, c.CitizenID}}, stored)
+			c.Body, _ = s.seal.Open(seal.Who{Source: c.Source, CitizenID: c.CitizenID}.In(seal.Body), stored)
 		}
 		there = append(there, c)
 	}
@@ -206,7 +208,7 @@ func (s *Store) Forward(ctx context.Context, latest, now time.Time) (moved int, 
 	s.mu.Lock()
 	targets := map[string]bool{}
 	for k := range s.ledger {
-		targets[k.target] = true
+		targets[k.Target] = true
 	}
 	s.mu.Unlock()
 	for target := range targets {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/store/internal/ledger"
 )
 
 // deadWhere chooses by a store.DeadFilter: every condition is off for its zero value.
@@ -47,11 +48,11 @@ func (s *Store) endDead(ctx context.Context, f store.DeadFilter, to store.Status
 		type row struct {
 			id     int64
 			target string
-			was    standing
+			was    ledger.Standing
 		}
 		found, err := gather(w, func(rows *sql.Rows) (row, error) {
-			r := row{was: standing{status: store.Dead}}
-			err := rows.Scan(&r.id, &r.target, &r.was.withdrawal)
+			r := row{was: ledger.Standing{Status: store.Dead}}
+			err := rows.Scan(&r.id, &r.target, &r.was.Withdrawal)
 			return r, err
 		}, `SELECT d.id, d.target, d.withdrawal FROM delivery d JOIN citizen c ON c.id = d.citizen WHERE `+deadWhere+` ORDER BY d.id LIMIT ?8`,
 			append(deadArgs(f), pageLimit(f.Limit))...)
@@ -59,14 +60,13 @@ func (s *Store) endDead(ctx context.Context, f store.DeadFilter, to store.Status
 			return err
 		}
 		for _, r := range found {
-			is := standing{to, r.was.withdrawal && to == store.Pending}
+			is := r.was.Ended(to)
 			if _, err := w.change(`UPDATE delivery SET status = ?, withdrawal = ?,
 				next_attempt = ?, attempts = 0, crashes = 0, failing_since = 0 WHERE id = ?`,
-				is.status, is.withdrawal, next, r.id); err != nil {
+				is.Status, is.Withdrawal, next, r.id); err != nil {
 				return err
 			}
-			w.ledger.count(r.target, r.was, -1)
-			w.ledger.count(r.target, is, 1)
+			w.ledger.Move(r.target, r.was, is)
 			w.changed[r.target] = true
 		}
 		moved = len(found)

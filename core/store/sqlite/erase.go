@@ -11,6 +11,9 @@ import (
 
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/store/internal/ledger"
+	"github.com/consentd/consentd/core/store/internal/mentions"
+	"github.com/consentd/consentd/core/store/internal/seal"
 )
 
 // Erase removes all that is known of a citizen.
@@ -35,7 +38,7 @@ func (s *Store) erase(w *writer, source, citizenID string, at time.Time, ask fun
 	switch {
 	case err == nil:
 		done.Known = true
-		body, err := w.body(id, who{source, citizenID})
+		body, err := w.body(id, seal.Who{Source: source, CitizenID: citizenID})
 		if err != nil {
 			return done, err
 		}
@@ -53,7 +56,7 @@ func (s *Store) erase(w *writer, source, citizenID string, at time.Time, ask fun
 		if err := w.forget(id); err != nil {
 			return done, err
 		}
-		s.states.drop(id)
+		s.states.Drop(id)
 		for _, r := range requests {
 			if err := s.ask(w, id, subject, r, at); err != nil {
 				return done, err
@@ -92,20 +95,17 @@ func (s *Store) erase(w *writer, source, citizenID string, at time.Time, ask fun
 func (w *writer) forget(id int64) error {
 	type row struct {
 		target string
-		was    standing
+		was    ledger.Standing
 	}
 	all, err := gather(w, func(rows *sql.Rows) (r row, err error) {
-		err = rows.Scan(&r.target, &r.was.status, &r.was.withdrawal)
+		err = rows.Scan(&r.target, &r.was.Status, &r.was.Withdrawal)
 		return r, err
 	}, `SELECT target, status, withdrawal FROM delivery WHERE citizen = ?`, id)
 	if err != nil {
 		return err
 	}
 	for _, r := range all {
-		w.ledger.count(r.target, r.was, -1)
-		if r.was.status != store.Settled {
-			w.ledger[ledgerKey{r.target, entryErased}]++
-		}
+		w.ledger.Erase(r.target, r.was)
 		w.changed[r.target] = true
 	}
 	for _, query := range []string{`DELETE FROM delivery WHERE citizen = ?`, `DELETE FROM citizen WHERE id = ?`} {
@@ -170,8 +170,8 @@ func (w *writer) forgetQuarantined(source string, names []string) (removed int, 
 				return r, err
 			}
 			// One that does not open tells nobody's name either.
-			if body, err := w.seal.open(quarantinePlace(source, digest), stored); err == nil {
-				r.names = mentions(body, names)
+			if body, err := w.seal.Open(seal.Quarantined(source, digest), stored); err == nil {
+				r.names = mentions.Any(body, names)
 			}
 			return r, nil
 		}, `SELECT id, digest, body FROM quarantine WHERE source = ? AND id > ? ORDER BY id LIMIT 100`, source, last)
@@ -201,7 +201,7 @@ func (s *Store) ask(w *writer, citizen int64, subject []byte, r store.ErasureReq
 		return fmt.Errorf("encode records: %w", err)
 	}
 	if _, err := w.change(`INSERT INTO erasure (target, citizen, subject, rule, records, requested, next_attempt)
-		VALUES (?, ?, ?, ?, ?, ?, ?)`, r.Target, citizen, subject, r.Rule, w.seal.seal(erasurePlace(subject), records), micros(at), micros(at)); err != nil {
+		VALUES (?, ?, ?, ?, ?, ?, ?)`, r.Target, citizen, subject, r.Rule, w.seal.Seal(seal.Erased(subject), records), micros(at), micros(at)); err != nil {
 		return err
 	}
 	s.claimMu.Lock()
@@ -209,8 +209,6 @@ func (s *Store) ask(w *writer, citizen int64, subject []byte, r store.ErasureReq
 	s.claimMu.Unlock()
 	return nil
 }
-
-func erasurePlace(subject []byte) place { return place{columnErasure, who{"", string(subject)}} }
 
 // erasing counts open requests by target and citizen. One too many only until the store is opened anew, if
 // its commit failed.
@@ -269,7 +267,7 @@ func (s *Store) ClaimErasure(ctx context.Context, target string, now time.Time) 
 			continue // a delivery is in flight; it would undo the erasure
 		}
 		e.Requested = instant(requested)
-		if records, err = s.seal.open(erasurePlace(e.Subject), records); err != nil {
+		if records, err = s.seal.Open(seal.Erased(e.Subject), records); err != nil {
 			return e, err
 		}
 		return e, json.Unmarshal(records, &e.Records)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
+
+	"github.com/consentd/consentd/core/store/internal/seal"
 )
 
 // metrics are what only this store can tell of itself. Store is the collector of them.
@@ -72,8 +74,8 @@ func (s *Store) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(poisonedDesc, prometheus.GaugeValue, poisoned)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if keys, err := keysInUse(ctx, s.db); err == nil {
-		delete(keys, keyID{}) // of values in clear
+	if keys, err := keyRows(ctx, s.db); err == nil {
+		delete(keys, seal.KeyID{}.String()) // of values in clear
 		ch <- prometheus.MustNewConstMetric(keysDesc, prometheus.GaugeValue, float64(len(keys)))
 	}
 	var disk unix.Statfs_t

@@ -8,6 +8,7 @@ import (
 	"errors"
 
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/store/internal/seal"
 )
 
 // Quarantine keeps a body, once for its source.
@@ -15,18 +16,13 @@ func (s *Store) Quarantine(ctx context.Context, q store.Quarantined) error {
 	mac := hmac.New(sha256.New, s.key)
 	mac.Write(q.Body)
 	digest := mac.Sum(nil)
-	body := s.seal.seal(quarantinePlace(q.Source, digest), append([]byte{}, q.Body...))
+	body := s.seal.Seal(seal.Quarantined(q.Source, digest), append([]byte{}, q.Body...))
 	return s.do(ctx, func(w *writer) error {
 		if _, err := w.stmts.insertQuarantine.Exec(q.Source, micros(q.Received), q.Reason, digest, len(q.Body), body); err != nil {
 			return dbError{err}
 		}
 		return nil
 	})
-}
-
-// quarantinePlace is by the digest, since nobody knows whose a body is that was not understood.
-func quarantinePlace(source string, digest []byte) place {
-	return place{columnQuarantine, who{source, string(digest)}}
 }
 
 // ListQuarantine lists entries without their bodies, in the order of their ids.
@@ -64,7 +60,7 @@ func (s *Store) ShowQuarantine(ctx context.Context, id int64) (store.Quarantined
 		return q, err
 	}
 	q.Received = instant(received)
-	q.Body, err = s.seal.open(quarantinePlace(q.Source, digest), body)
+	q.Body, err = s.seal.Open(seal.Quarantined(q.Source, digest), body)
 	return q, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/store/internal/ledger"
 )
 
 // rerouteChunk is how many deliveries one commit of Reroute touches, so that updates get their turn.
@@ -110,9 +111,9 @@ func (s *Store) fill(ctx context.Context, source string, r store.Route, now time
 
 // retarget starts the rule's deliveries anew at another target.
 func (s *Store) retarget(ctx context.Context, r store.Route, now time.Time, done *store.Rerouted) error {
-	return s.eachOf(ctx, `rule = ? AND target <> ?`, []any{r.Rule, r.Target}, func(w *writer, id int64, target string, was standing) error {
-		w.leave(target, was)
-		w.enter(r.Target, was.withdrawal)
+	return s.eachOf(ctx, `rule = ? AND target <> ?`, []any{r.Rule, r.Target}, func(w *writer, id int64, target string, was ledger.Standing) error {
+		w.ledger.Leave(target, was)
+		w.enter(r.Target, was.Withdrawal)
 		done.Filled++
 		_, err := w.change(`UPDATE delivery SET target = ?, status = 0, next_attempt = ?,
 			given = 0, digest = NULL, delivered = 0, attempts = 0, crashes = 0, failing_since = 0, reason = '', error = '' WHERE id = ?`,
@@ -123,10 +124,10 @@ func (s *Store) retarget(ctx context.Context, r store.Route, now time.Time, done
 
 // remove ends the deliveries of a rule that is gone.
 func (s *Store) remove(ctx context.Context, rule string, done *store.Rerouted) error {
-	return s.eachOf(ctx, `rule = ?`, []any{rule}, func(w *writer, id int64, target string, was standing) error {
-		w.leave(target, was)
+	return s.eachOf(ctx, `rule = ?`, []any{rule}, func(w *writer, id int64, target string, was ledger.Standing) error {
+		w.ledger.Leave(target, was)
 		done.Removed++
-		if was.withdrawal {
+		if was.Withdrawal {
 			done.Withdrawals++
 		}
 		_, err := w.change(`DELETE FROM delivery WHERE id = ?`, id)
@@ -136,21 +137,12 @@ func (s *Store) remove(ctx context.Context, rule string, done *store.Rerouted) e
 
 // enter puts a delivery that became pending into the ledger of its target.
 func (w *writer) enter(target string, withdrawal bool) {
-	w.ledger[ledgerKey{target, entryAccepted}]++
-	w.ledger.count(target, standing{store.Pending, withdrawal}, 1)
+	w.ledger.Enter(target, withdrawal)
 	w.changed[target] = true
 }
 
-// leave takes a delivery out of the ledger of its target; what it still owed is superseded.
-func (w *writer) leave(target string, was standing) {
-	w.ledger.count(target, was, -1)
-	if was.status != store.Settled {
-		w.ledger[ledgerKey{target, entrySuperseded}]++
-	}
-}
-
 // eachOf visits the deliveries that a condition chooses, in the order of their ids.
-func (s *Store) eachOf(ctx context.Context, where string, args []any, visit func(w *writer, id int64, target string, was standing) error) error {
+func (s *Store) eachOf(ctx context.Context, where string, args []any, visit func(w *writer, id int64, target string, was ledger.Standing) error) error {
 	var last int64
 	for {
 		found := 0
@@ -158,10 +150,10 @@ func (s *Store) eachOf(ctx context.Context, where string, args []any, visit func
 			type row struct {
 				id     int64
 				target string
-				was    standing
+				was    ledger.Standing
 			}
 			all, err := gather(w, func(rows *sql.Rows) (r row, err error) {
-				err = rows.Scan(&r.id, &r.target, &r.was.status, &r.was.withdrawal)
+				err = rows.Scan(&r.id, &r.target, &r.was.Status, &r.was.Withdrawal)
 				return r, err
 			}, `SELECT id, target, status, withdrawal FROM delivery WHERE `+where+` AND id > ? ORDER BY id LIMIT ?`,
 				append(args[:len(args):len(args)], last, rerouteChunk)...)

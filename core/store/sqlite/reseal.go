@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+
+	"github.com/consentd/consentd/core/store/internal/seal"
 )
 
 // reseal is how far the pass has come that brings everything under the first key.
@@ -43,7 +45,7 @@ func (s *Store) Reseal(ctx context.Context, limit int) (more bool, err error) {
 		if at.damaged {
 			return nil
 		}
-		return w.exec(w.stmts.endKeys, len(keyRows), keyRows, keyName(w.seal.first()))
+		return w.exec(w.stmts.endKeys, len(seal.KeyRows), seal.KeyRows, w.seal.First().Name())
 	})
 	if err != nil {
 		return false, err
@@ -58,11 +60,11 @@ func (s *Store) Reseal(ctx context.Context, limit int) (more bool, err error) {
 func (w *writer) resealCitizens(at *reseal, limit int) (found int, err error) {
 	type row struct {
 		id int64
-		who
+		seal.Who
 		values [4][]byte
 	}
 	all, err := gather(w, func(rows *sql.Rows) (r row, err error) {
-		err = rows.Scan(&r.id, &r.source, &r.citizenID, &r.values[0], &r.values[1], &r.values[2], &r.values[3])
+		err = rows.Scan(&r.id, &r.Source, &r.CitizenID, &r.values[0], &r.values[1], &r.values[2], &r.values[3])
 		return r, err
 	}, `SELECT id, source, citizen_id, digest, grants, held, body FROM citizen WHERE id > ? ORDER BY id LIMIT ?`, at.citizen, limit)
 	if err != nil {
@@ -70,12 +72,12 @@ func (w *writer) resealCitizens(at *reseal, limit int) (found int, err error) {
 	}
 	for _, r := range all {
 		at.citizen = r.id
-		if !slices.ContainsFunc(r.values[:], w.seal.stale) {
+		if !slices.ContainsFunc(r.values[:], w.seal.Stale) {
 			continue
 		}
 		args := []any{}
-		for i, column := range []string{columnDigest, columnGrants, columnHeld, columnBody} {
-			moved, err := w.seal.move(place{column, r.who}, r.values[i])
+		for i, column := range []string{seal.Digest, seal.Grants, seal.Held, seal.Body} {
+			moved, err := w.seal.Move(r.Who.In(column), r.values[i])
 			if err != nil {
 				at.damaged, moved = true, r.values[i]
 			}
@@ -103,10 +105,10 @@ func (w *writer) resealQuarantine(at *reseal, limit int) (found int, err error) 
 	}
 	for _, r := range all {
 		at.quarantined = r.id
-		if !w.seal.stale(r.body) {
+		if !w.seal.Stale(r.body) {
 			continue
 		}
-		moved, err := w.seal.move(quarantinePlace(r.source, r.digest), r.body)
+		moved, err := w.seal.Move(seal.Quarantined(r.source, r.digest), r.body)
 		if err != nil {
 			at.damaged = true
 			continue
@@ -132,10 +134,10 @@ func (w *writer) resealErasures(at *reseal) error {
 		return err
 	}
 	for _, r := range all {
-		if !w.seal.stale(r.records) {
+		if !w.seal.Stale(r.records) {
 			continue
 		}
-		moved, err := w.seal.move(erasurePlace(r.subject), r.records)
+		moved, err := w.seal.Move(seal.Erased(r.subject), r.records)
 		if err != nil {
 			at.damaged = true
 			continue

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/store/internal/ledger"
+	"github.com/consentd/consentd/core/store/internal/seal"
 )
 
 // Resync makes deliveries pending again. Which ones is looked up beside the writer, since a target of few citizens
@@ -57,12 +59,12 @@ func (w *writer) resync(ids string, now time.Time) error {
 		citizenRow
 		delivery int64
 		target   string
-		was      standing
+		was      ledger.Standing
 	}
 	all, err := gather(w, func(rows *sql.Rows) (r row, err error) {
-		var of who
-		r.citizenRow, err = scanCitizen(rows, &of.source, &of.citizenID, &r.delivery, &r.target, &r.was.status, &r.was.withdrawal)
-		r.who = of
+		var of seal.Who
+		r.citizenRow, err = scanCitizen(rows, &of.Source, &of.CitizenID, &r.delivery, &r.target, &r.was.Status, &r.was.Withdrawal)
+		r.Who = of
 		return r, err
 	}, `SELECT c.id, c.sent_at, c.proven, c.evidence, c.received, c.next, c.digest, c.grants, c.held, c.source, c.citizen_id,
 			d.id, d.target, d.status, d.withdrawal
@@ -73,7 +75,7 @@ func (w *writer) resync(ids string, now time.Time) error {
 	for _, r := range all {
 		due := now
 		// Of a citizen that does not open nobody knows what they allow.
-		if c, err := w.seal.openCitizen(r.citizenRow); err == nil && c.Refuses() && c.Received.Before(now) {
+		if c, err := openCitizen(w.seal, r.citizenRow); err == nil && c.Refuses() && c.Received.Before(now) {
 			due = c.Received
 		}
 		w.version++
@@ -86,8 +88,8 @@ func (w *writer) resync(ids string, now time.Time) error {
 			w.version, micros(due), micros(now), r.delivery, store.OutcomeResync); err != nil {
 			return err
 		}
-		w.leave(r.target, r.was)
-		w.enter(r.target, r.was.withdrawal)
+		w.ledger.Leave(r.target, r.was)
+		w.enter(r.target, r.was.Withdrawal)
 	}
 	return nil
 }

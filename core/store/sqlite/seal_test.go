@@ -15,6 +15,7 @@ import (
 
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/store/internal/seal"
 	"github.com/consentd/consentd/core/store/storetest"
 )
 
@@ -29,27 +30,6 @@ func TestSealedStore(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "consentd.db")
 		return func(t *testing.T) store.Store { return open1(t, path, oldKey) }
 	})
-}
-
-// The vectors of c2sp.org/XAES-256-GCM.
-func TestXAES(t *testing.T) {
-	for _, tc := range []struct {
-		key       byte
-		data, box string
-	}{
-		{1, "", "ce546ef63c9cc60765923609b33a9a1974e96e52daf2fcf7075e2271"},
-		{3, "c2sp.org/XAES-256-GCM", "986ec1832593df5443a179437fd083bf3fdb41abd740a21f71eb769d"},
-	} {
-		k, err := newSealKey(bytes.Repeat([]byte{tc.key}, 32))
-		if err != nil {
-			t.Fatal(err)
-		}
-		nonce := []byte("ABCDEFGHIJKLMNOPQRSTUVWX")
-		got := k.gcm(nonce).Seal(nil, nonce[12:], []byte("XAES-256-GCM"), []byte(tc.data))
-		if hex.EncodeToString(got) != tc.box {
-			t.Errorf("key %d: %x", tc.key, got)
-		}
-	}
 }
 
 const secretWord = "a-word-that-nobody-else-says"
@@ -178,7 +158,7 @@ func TestRotation(t *testing.T) {
 		}
 		s.Close()
 		if n == 1 { // too early: half of it is sealed with the old one
-			if s, err := Open(ctx, path, step.later...); !errors.Is(err, errKeyMissing) {
+			if s, err := Open(ctx, path, step.later...); !errors.Is(err, seal.ErrKeyMissing) {
 				t.Fatalf("opened without the old key: %v, %v", s, err)
 			}
 		}
@@ -196,9 +176,10 @@ func TestRotation(t *testing.T) {
 			}
 		}
 		var others int
+		first := s.seal.First()
 		if err := s.db.QueryRow(`SELECT count(*) FROM (SELECT digest AS v FROM citizen UNION ALL SELECT grants FROM citizen UNION ALL
 			SELECT held FROM citizen WHERE held IS NOT NULL UNION ALL SELECT body FROM citizen UNION ALL SELECT body FROM quarantine UNION ALL
-			SELECT value FROM meta WHERE name = 'hash_key') WHERE substr(v, 2, 4) <> ?`, s.seal[0].id[:]).Scan(&others); err != nil || others != 0 {
+			SELECT value FROM meta WHERE name = 'hash_key') WHERE substr(v, 2, 4) <> ?`, first[:]).Scan(&others); err != nil || others != 0 {
 			t.Errorf("%d values are not sealed with the first key, %v", others, err)
 		}
 		s.Close()
@@ -219,7 +200,7 @@ func TestOpenRefusesKeys(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "consentd.db")
 	s := open1(t, path, oldKey)
 	fillStore(t, s, 2)
-	id := s.seal.first().String()
+	id := s.seal.First().String()
 	s.Close()
 	before, err := os.ReadFile(path)
 	if err != nil {
@@ -229,7 +210,7 @@ func TestOpenRefusesKeys(t *testing.T) {
 		if s, err := Open(context.Background(), path, keys...); err == nil {
 			s.Close()
 			t.Errorf("%s: opened", name)
-		} else if !errors.Is(err, errKeyMissing) || !strings.Contains(err.Error(), id) {
+		} else if !errors.Is(err, seal.ErrKeyMissing) || !strings.Contains(err.Error(), id) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

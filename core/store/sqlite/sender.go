@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/store/internal/ledger"
 )
 
 // ListHeld lists citizens who have grants that are held.
@@ -36,10 +37,10 @@ func (s *Store) Resend(ctx context.Context, target, source, citizenID string, wi
 	err = s.do(ctx, func(w *writer) error {
 		type row struct {
 			citizen, delivery int64
-			was               standing
+			was               ledger.Standing
 		}
 		all, err := gather(w, func(rows *sql.Rows) (r row, err error) {
-			err = rows.Scan(&r.citizen, &r.delivery, &r.was.status, &r.was.withdrawal)
+			err = rows.Scan(&r.citizen, &r.delivery, &r.was.Status, &r.was.Withdrawal)
 			return r, err
 		}, `SELECT c.id, d.id, d.status, d.withdrawal FROM citizen c JOIN delivery d ON d.citizen = c.id
 			WHERE c.source = ? AND c.citizen_id = ? AND d.target = ?`, source, citizenID, target)
@@ -52,14 +53,14 @@ func (s *Store) Resend(ctx context.Context, target, source, citizenID string, wi
 			if _, err := w.change(`UPDATE citizen SET version = ? WHERE id = ?`, w.version, r.citizen); err != nil {
 				return err
 			}
-			is := withdrawal || r.was.withdrawal
+			is := withdrawal || r.was.Withdrawal
 			if _, err := w.change(`UPDATE delivery SET status = 0, withdrawal = ?1, desired = ?2, digest = NULL, next_attempt = ?3,
 					since = CASE WHEN status IN (0, 2) THEN since ELSE ?3 END,
 					attempts = 0, crashes = 0, failing_since = 0, reason = '', error = '' WHERE id = ?4`,
 				is, w.version, micros(now), r.delivery); err != nil {
 				return err
 			}
-			w.leave(target, r.was)
+			w.ledger.Leave(target, r.was)
 			w.enter(target, is)
 		}
 		return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/store/internal/ledger"
 )
 
 // Settle commits what became of claimed deliveries and ends their claims, also on error.
@@ -34,7 +35,7 @@ func (w *writer) settle(st store.Settlement) error {
 			return err
 		}
 	}
-	done, err := w.settleAs(st, standing{c.Status, c.Withdrawal})
+	done, err := w.settleAs(st, ledger.Standing{Status: c.Status, Withdrawal: c.Withdrawal})
 	if err == nil && !done {
 		done, err = w.settleChanged(st)
 	}
@@ -49,23 +50,19 @@ func (w *writer) settle(st store.Settlement) error {
 }
 
 // settleAs settles the delivery if its desired version is the one claimed and it stands as given.
-func (w *writer) settleAs(st store.Settlement, was standing) (done bool, err error) {
+func (w *writer) settleAs(st store.Settlement, was ledger.Standing) (done bool, err error) {
 	c := st.Claim
-	is := standing{st.Status, was.withdrawal && (st.Status == store.Pending || st.Status == store.Dead)}
-	res, err := w.stmts.settle.Exec(is.status, is.withdrawal, delivered(st), st.Digest, st.Attempts, st.Crashes,
+	is := was.Settled(st)
+	res, err := w.stmts.settle.Exec(is.Status, is.Withdrawal, delivered(st), st.Digest, st.Attempts, st.Crashes,
 		nullable(st.NextAttempt), micros(st.FailingSince), micros(st.At), st.Outcome, st.Reason, st.Error, st.Given,
-		granted(st), c.ID, c.Desired, was.status, was.withdrawal)
+		granted(st), c.ID, c.Desired, was.Status, was.Withdrawal)
 	if err != nil {
 		return false, dbError{err}
 	}
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
 		return false, err
 	}
-	w.ledger.count(c.Target, was, -1)
-	w.ledger.count(c.Target, is, 1)
-	if is.status == store.Settled && was.status != store.Settled {
-		w.ledger[ledgerKey{c.Target, entryDelivered}]++
-	}
+	w.ledger.Settle(c.Target, was, is)
 	return true, nil
 }
 
@@ -73,15 +70,15 @@ func (w *writer) settleAs(st store.Settlement, was standing) (done bool, err err
 // pending, this attempt only says what the target holds; when an operator moved it, it is settled from
 // there. It is not done when the delivery is gone.
 func (w *writer) settleChanged(st store.Settlement) (done bool, err error) {
-	var was standing
+	var was ledger.Standing
 	var desired int64
-	err = w.stmts.selectSettle.QueryRow(st.Claim.ID).Scan(&was.status, &was.withdrawal, &desired)
+	err = w.stmts.selectSettle.QueryRow(st.Claim.ID).Scan(&was.Status, &was.Withdrawal, &desired)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return false, nil
 	case err != nil:
 		return false, dbError{err}
-	case desired == st.Claim.Desired && was.status == store.Discarded && st.Status != store.Settled:
+	case desired == st.Claim.Desired && was.Status == store.Discarded && st.Status != store.Settled:
 		return true, nil // an operator gave it up while it was in flight, in vain
 	case desired == st.Claim.Desired:
 		return w.settleAs(st, was)

@@ -24,6 +24,9 @@ import (
 	_ "modernc.org/sqlite" // the driver registers itself
 
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/store/internal/ledger"
+	"github.com/consentd/consentd/core/store/internal/seal"
+	"github.com/consentd/consentd/core/store/internal/states"
 )
 
 //go:embed migrations/*.sql
@@ -39,7 +42,7 @@ type Store struct {
 	path    string
 	lock    *os.File // held while open
 	key     []byte   // HashKey
-	seal    sealer
+	seal    seal.Sealer
 	stmts   readStmts // prepared on db
 	metrics metrics
 
@@ -53,7 +56,7 @@ type Store struct {
 	// then may have been attempted without a trace, so what its target holds is not known.
 	distrusted int64
 
-	states stateCache
+	states states.Cache
 
 	resealMu sync.Mutex
 	resealed reseal
@@ -64,7 +67,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	changed map[string]chan struct{} // by target
-	ledger  ledger                   // as committed
+	ledger  ledger.Ledger            // as committed
 }
 
 var _ store.Store = (*Store)(nil)
@@ -84,7 +87,7 @@ func Open(ctx context.Context, path string, keys ...[]byte) (*Store, error) {
 }
 
 func open(ctx context.Context, path string, keys [][]byte) (_ *Store, err error) {
-	seal, err := newSealer(keys)
+	sealer, err := seal.New(keys)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +119,7 @@ func open(ctx context.Context, path string, keys [][]byte) (_ *Store, err error)
 		}
 	}()
 	s := &Store{
-		db: db, path: path, lock: lock, seal: seal, metrics: newMetrics(),
+		db: db, path: path, lock: lock, seal: sealer, metrics: newMetrics(),
 		requests: make(chan *request, maxGroup),
 		asides:   make(chan func(*writer)),
 		stopping: make(chan struct{}),
@@ -125,21 +128,18 @@ func open(ctx context.Context, path string, keys [][]byte) (_ *Store, err error)
 		claims:   map[string]map[int64]bool{},
 		changed:  map[string]chan struct{}{},
 	}
-	if s.key, err = seal.useKeys(ctx, db); err != nil {
+	var inUse int
+	if s.key, inUse, err = useKeys(ctx, sealer, db); err != nil {
 		return nil, err
 	}
-	inUse, err := keysInUse(ctx, db)
-	if err != nil {
-		return nil, err
-	}
-	s.resealed.ended = len(inUse) == 1
+	s.resealed.ended = inUse == 1
 	if s.ledger, err = readLedger(ctx, db); err != nil {
 		return nil, err
 	}
 	if s.erasing, err = readErasing(ctx, db); err != nil {
 		return nil, err
 	}
-	w, err := newWriter(ctx, db, s.key, seal)
+	w, err := newWriter(ctx, db, s.key, sealer)
 	if err != nil {
 		return nil, err
 	}

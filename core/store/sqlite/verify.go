@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/consentd/consentd/core/consent"
+
+	"github.com/consentd/consentd/core/store/internal/seal"
 )
 
 // Check is one thing that Verify looked at. Problem is empty when all is well; it holds nothing personal.
@@ -26,7 +28,7 @@ type Check struct {
 // openReader opens a store to read, also while a daemon has it open, and changes nothing in it. SQLite may make the
 // files of its log anew beside it.
 func openReader(path string, keys [][]byte) (*Store, error) {
-	seal, err := newSealer(keys)
+	sealer, err := seal.New(keys)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +43,7 @@ func openReader(path string, keys [][]byte) (*Store, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
-	return &Store{db: db, path: path, seal: seal}, nil
+	return &Store{db: db, path: path, seal: sealer}, nil
 }
 
 // Verify reads a whole store and looks for anything that is not as it should be. The error is only for a file that is
@@ -138,16 +140,17 @@ func (s *Store) verifySchema(ctx context.Context) (string, error) {
 }
 
 func (s *Store) verifyKeys(ctx context.Context) (string, error) {
-	if err := s.seal.checkKeys(ctx, s.db); err != nil {
+	rows, err := keyRows(ctx, s.db)
+	if err != nil {
 		return "", err
 	}
-	all, err := keysInUse(ctx, s.db)
+	inUse, err := s.seal.Check(rows)
 	if err != nil {
 		return "", err
 	}
 	var ids []string
-	for id := range all {
-		if id == (keyID{}) {
+	for _, id := range inUse {
+		if id == (seal.KeyID{}) {
 			ids = append(ids, "none (in clear)")
 		} else {
 			ids = append(ids, id.String())
@@ -161,7 +164,7 @@ func (s *Store) verifyKeys(ctx context.Context) (string, error) {
 	if err := s.db.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'hash_key'`).Scan(&stored); err != nil {
 		return "", fmt.Errorf("read the key of hashes: %w", err)
 	}
-	s.key, err = s.seal.open(hashKeyPlace, stored)
+	s.key, err = s.seal.Open(seal.HashKeyPlace, stored)
 	return "in use: " + strings.Join(ids, ", "), err
 }
 
@@ -206,13 +209,13 @@ func (s *Store) verifyValues(ctx context.Context) (string, error) {
 		}
 	}
 	for rows.Next() {
-		var of who
+		var of seal.Who
 		var body []byte
-		r, err := scanCitizen(rows, &of.source, &of.citizenID, &body)
+		r, err := scanCitizen(rows, &of.Source, &of.CitizenID, &body)
 		if err != nil {
 			return "", err
 		}
-		r.who = of
+		r.Who = of
 		citizens++
 		check(s.verifyCitizen(r, body))
 	}
@@ -232,9 +235,9 @@ func (s *Store) verifyValues(ctx context.Context) (string, error) {
 			return "", err
 		}
 		quarantined++
-		body, err := s.seal.open(quarantinePlace(source, digest), stored)
+		body, err := s.seal.Open(seal.Quarantined(source, digest), stored)
 		if err == nil && len(body) != size {
-			err = fmt.Errorf("a stored %s has another length", columnQuarantine)
+			err = fmt.Errorf("a stored %s has another length", seal.Quarantine)
 		}
 		check(err)
 	}
@@ -251,7 +254,7 @@ func (s *Store) verifyValues(ctx context.Context) (string, error) {
 		if err := requests.Scan(&subject, &stored); err != nil {
 			return "", err
 		}
-		_, err := s.seal.open(erasurePlace(subject), stored)
+		_, err := s.seal.Open(seal.Erased(subject), stored)
 		check(err)
 	}
 	if first != nil {
@@ -261,16 +264,16 @@ func (s *Store) verifyValues(ctx context.Context) (string, error) {
 }
 
 func (s *Store) verifyCitizen(r citizenRow, stored []byte) error {
-	c, err := s.seal.openCitizen(r)
+	c, err := openCitizen(s.seal, r)
 	if err != nil {
 		return err
 	}
-	body, err := s.seal.open(place{columnBody, r.who}, stored)
+	body, err := s.seal.Open(r.Who.In(seal.Body), stored)
 	if err != nil {
 		return err
 	}
-	for column, value := range map[string][]byte{columnBody: body, columnHeld: c.Held} {
-		if column == columnHeld && value == nil {
+	for column, value := range map[string][]byte{seal.Body: body, seal.Held: c.Held} {
+		if column == seal.Held && value == nil {
 			continue
 		}
 		if _, err := consent.Decode(value); err != nil {

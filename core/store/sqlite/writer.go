@@ -14,6 +14,9 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/consentd/consentd/core/store"
+	"github.com/consentd/consentd/core/store/internal/ledger"
+	"github.com/consentd/consentd/core/store/internal/seal"
+	"github.com/consentd/consentd/core/store/internal/states"
 )
 
 // maxGroup is the most requests one commit serves. It bounds how long the first of them waits.
@@ -51,23 +54,23 @@ type writer struct {
 	conn  *sql.Conn
 	stmts writeStmts
 	key   []byte // HashKey
-	seal  sealer
+	seal  seal.Sealer
 	// version is the newest given out, head the end of the chain of receipts.
 	version int64
 	head    head
 	ready   uint64 // what Ready wrote last
 	// What the group under way changes; dropped when it is rolled back.
-	ledger  ledger
+	ledger  ledger.Ledger
 	changed map[string]bool
-	states  map[int64]cachedState
+	states  map[int64]states.State
 }
 
-func newWriter(ctx context.Context, db *sql.DB, key []byte, seal sealer) (*writer, error) {
+func newWriter(ctx context.Context, db *sql.DB, key []byte, sealer seal.Sealer) (*writer, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: conn, key: key, seal: seal, ready: uint64(time.Now().UnixNano())}
+	w := &writer{conn: conn, key: key, seal: sealer, ready: uint64(time.Now().UnixNano())}
 	if w.head, err = readHead(ctx, conn, metaReceipts); err != nil {
 		return nil, err
 	}
@@ -213,7 +216,7 @@ func (s *Store) commit(w *writer, group []*request, answers []error) error {
 	default:
 	}
 	version, head := w.version, w.head
-	w.ledger, w.changed, w.states = ledger{}, map[string]bool{}, map[int64]cachedState{}
+	w.ledger, w.changed, w.states = ledger.Ledger{}, map[string]bool{}, map[int64]states.State{}
 	err := w.exec(w.stmts.begin)
 	for i := 0; err == nil && i < len(group); i++ {
 		var broken dbError
@@ -266,10 +269,10 @@ func (s *Store) rollback(w *writer, cause error) error {
 // committed makes what a group changed visible.
 func (s *Store) committed(w *writer) {
 	for citizen, c := range w.states {
-		s.states.put(citizen, c.version, c.state)
+		s.states.Put(citizen, c)
 	}
 	s.mu.Lock()
-	s.ledger.add(w.ledger)
+	s.ledger.Add(w.ledger)
 	s.mu.Unlock()
 	for target := range w.changed {
 		s.hint(target)
@@ -301,7 +304,7 @@ func (w *writer) flush(version int64, head head) error {
 		if n == 0 {
 			continue
 		}
-		if err := w.exec(w.stmts.addLedger, k.target, k.entry, n); err != nil {
+		if err := w.exec(w.stmts.addLedger, k.Target, k.Entry, n); err != nil {
 			return err
 		}
 	}

@@ -1,4 +1,5 @@
-package sqlite
+// Package mentions finds out whether a text that was not understood names somebody.
+package mentions
 
 import (
 	"bytes"
@@ -8,9 +9,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// mentions is whether a body names somebody by one of the names, as a whole word or as a JSON string however
+// Any is whether a body names somebody by one of the names, as a whole word or as a JSON string however
 // escaped. Bodies that were not understood may be anything.
-func mentions(body []byte, names []string) bool {
+func Any(body []byte, names []string) bool {
 	for _, name := range names {
 		if hasWord(body, []byte(name)) {
 			return true
