@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/consentd/consentd/core/store/storetest/pgtest"
 )
 
 // people is a table of them; %s is what keeps them apart.
@@ -192,14 +194,11 @@ func freePort(t *testing.T) string {
 }
 
 func TestPostgres(t *testing.T) {
-	need(t, "initdb", "postgres")
-	dir, command := nobodys(t)
-	if out, err := command("initdb", "-D", dir+"/data", "-A", "trust", "-U", "consentd", "--no-sync").CombinedOutput(); err != nil {
-		t.Fatalf("initdb: %v\n%s", err, out)
+	dsn := pgtest.New(t).DSN("postgres")
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
 	}
-	port := freePort(t)
-	dsn := fmt.Sprintf("postgres://consentd@127.0.0.1:%s/postgres?sslmode=disable", port)
-	db := started(t, command("postgres", "-D", dir+"/data", "-p", port, "-k", dir, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"), "pgx", dsn)
 	fill(t, db)
 	conforms(t, "postgres", dsn, "$1")
 }

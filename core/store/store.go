@@ -12,7 +12,8 @@ import (
 	"github.com/consentd/consentd/core/consent"
 )
 
-// ErrUnavailable is wrapped by every error after which the caller may try again: nothing was committed.
+// ErrUnavailable is wrapped by every error after which the caller may try again: nothing was committed, or, over a
+// network, it is not known whether it was.
 var ErrUnavailable = errors.New("store cannot commit")
 
 // ErrPoisoned is wrapped by every error of a store whose last commit failed in a way that leaves unknown
@@ -72,6 +73,11 @@ type Store interface {
 	Settle(ctx context.Context, settlements []Settlement) error
 	// Release ends claims and changes nothing.
 	Release(claims []Claimed)
+	// Until is until when a claim is certainly held; zero if it does not end by itself. Nothing may be sent for it
+	// later, and what is sent has to have ended by then.
+	Until(c Claimed) time.Time
+	// Share is which part of a target's limits is this process's.
+	Share() Share
 	// NextDue is the earliest next attempt of a target, claimed or not; zero if there is none.
 	NextDue(ctx context.Context, target string) (time.Time, error)
 	// Forward moves next attempts that are later than latest to now, and says how many. None can be that late,
@@ -98,7 +104,7 @@ type Store interface {
 	// name them, and what receipts tell beyond the keyed hash. A tombstone stays, and no update is taken in
 	// whose evidence is not newer. Targets that are to erase the person as well are asked with what ask
 	// renders of the newest state, in the same commit; an error of ask leaves everything as it was. When Erase
-	// returns nil, nothing of the person is in the store's files but what those requests hold.
+	// returns nil, nothing of the person is in the store but what those requests hold, nor in its files where they are its own.
 	Erase(ctx context.Context, source, citizenID string, at time.Time, ask func(consent.State) ([]ErasureRequest, error)) (Erased, error)
 	// ClaimErasure hands out a request of a target that is due, at most one at a time, and not while a delivery
 	// of that citizen is in flight. ErrNotFound says that there is none. While a request is open, no
@@ -327,6 +333,8 @@ type Claimed struct {
 	Delivery
 	// Citizen is the store's own number for the citizen.
 	Citizen int64
+	// Epoch tells the claim from all others, where claims can be lost.
+	Epoch int64
 	// SentAt and Received are of the newest state.
 	SentAt   time.Time
 	Received time.Time
@@ -473,6 +481,7 @@ type Erasure struct {
 	Subject   []byte // as in Receipt
 	Requested time.Time
 	Attempts  int
+	Epoch     int64 // as in Claimed
 }
 
 // ErasureSettlement is what became of a request that was handed out. With a receipt it is confirmed and

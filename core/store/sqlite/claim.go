@@ -197,6 +197,12 @@ func (s *Store) Release(claims []store.Claimed) {
 	}
 }
 
+// Until is never: claims end with the process.
+func (s *Store) Until(store.Claimed) time.Time { return time.Time{} }
+
+// Share is everything: one process owns the file.
+func (s *Store) Share() store.Share { return store.Share{Of: 1} }
+
 func (s *Store) unclaim(target string, citizen int64) {
 	s.claimMu.Lock()
 	delete(s.claims[target], citizen)

@@ -8,33 +8,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"github.com/consentd/consentd/core/store/internal/commits"
 	"github.com/consentd/consentd/core/store/internal/seal"
 )
 
 // metrics are what only this store can tell of itself. Store is the collector of them.
 type metrics struct {
-	seconds  prometheus.Histogram
-	requests prometheus.Histogram
-	failed   prometheus.Counter
-	log      prometheus.Gauge
+	commits.Metrics
+	log prometheus.Gauge
 }
 
 func newMetrics() metrics {
 	return metrics{
-		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "consentd_store_commit_seconds",
-			Help:    "Duration of one commit of the store, which serves a group of requests.",
-			Buckets: prometheus.ExponentialBuckets(0.0002, 2, 17),
-		}),
-		requests: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "consentd_store_commit_requests",
-			Help:    "Requests that one commit of the store served.",
-			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
-		}),
-		failed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "consentd_store_commits_failed_total",
-			Help: "Commits of the store that failed, so that nothing of their group is on disk.",
-		}),
+		Metrics: commits.New(),
 		log: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "consentd_store_log_pages",
 			Help: "Pages of the store's log that are not in its file yet.",
@@ -50,9 +36,7 @@ var (
 )
 
 func (s *Store) Describe(ch chan<- *prometheus.Desc) {
-	s.metrics.seconds.Describe(ch)
-	s.metrics.requests.Describe(ch)
-	s.metrics.failed.Describe(ch)
+	s.metrics.Describe(ch)
 	s.metrics.log.Describe(ch)
 	ch <- poisonedDesc
 	ch <- keysDesc
@@ -61,9 +45,7 @@ func (s *Store) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect leaves out what cannot be read: an alarm for that is up, or the store's own failure.
 func (s *Store) Collect(ch chan<- prometheus.Metric) {
-	ch <- s.metrics.seconds
-	ch <- s.metrics.requests
-	ch <- s.metrics.failed
+	s.metrics.Collect(ch)
 	ch <- s.metrics.log
 	poisoned := 0.0
 	select {

@@ -13,17 +13,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/consentd/consentd/core/consent"
+	"github.com/consentd/consentd/core/store"
 
 	"github.com/consentd/consentd/core/store/internal/seal"
 )
-
-// Check is one thing that Verify looked at. Problem is empty when all is well; it holds nothing personal.
-type Check struct {
-	Name    string `json:"check"`
-	Found   string `json:"found,omitempty"`
-	Problem string `json:"problem,omitempty"`
-}
 
 // openReader opens a store to read, also while a daemon has it open, and changes nothing in it. SQLite may make the
 // files of its log anew beside it.
@@ -48,7 +41,7 @@ func openReader(path string, keys [][]byte) (*Store, error) {
 
 // Verify reads a whole store and looks for anything that is not as it should be. The error is only for a file that is
 // not there or may not be read.
-func Verify(ctx context.Context, path string, keys ...[]byte) ([]Check, error) {
+func Verify(ctx context.Context, path string, keys ...[]byte) ([]store.Check, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("verify store: %w", err)
@@ -56,10 +49,10 @@ func Verify(ctx context.Context, path string, keys ...[]byte) ([]Check, error) {
 	f.Close()
 	s, err := openReader(path, keys)
 	if err != nil {
-		return []Check{{Name: "file", Problem: err.Error()}}, ctx.Err()
+		return []store.Check{{Name: "file", Problem: err.Error()}}, ctx.Err()
 	}
 	defer s.db.Close()
-	var all []Check
+	var all []store.Check
 	for _, c := range []struct {
 		name string
 		run  func(context.Context) (found string, err error)
@@ -68,15 +61,15 @@ func Verify(ctx context.Context, path string, keys ...[]byte) ([]Check, error) {
 		{"references", s.verifyReferences},
 		{"schema", s.verifySchema},
 		{"keys", s.verifyKeys},
-		{"receipts", s.verifyChain},
-		{"ledger", s.verifyLedger},
+		{"receipts", func(ctx context.Context) (string, error) { return store.CheckReceipts(ctx, s) }},
+		{"ledger", func(ctx context.Context) (string, error) { return store.CheckLedger(ctx, s) }},
 		{"values", s.verifyValues},
 	} {
 		found, err := c.run(ctx)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		check := Check{Name: c.name, Found: found}
+		check := store.Check{Name: c.name, Found: found}
 		if err != nil {
 			check.Problem = err.Error()
 		}
@@ -144,53 +137,16 @@ func (s *Store) verifyKeys(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	inUse, err := s.seal.Check(rows)
+	found, err := s.seal.InUse(rows)
 	if err != nil {
 		return "", err
 	}
-	var ids []string
-	for _, id := range inUse {
-		if id == (seal.KeyID{}) {
-			ids = append(ids, "none (in clear)")
-		} else {
-			ids = append(ids, id.String())
-		}
-	}
-	if len(ids) == 0 {
-		return "", errors.New("the list of keys in use is missing; bring a backup back")
-	}
-	slices.Sort(ids)
 	var stored []byte
 	if err := s.db.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'hash_key'`).Scan(&stored); err != nil {
 		return "", fmt.Errorf("read the key of hashes: %w", err)
 	}
 	s.key, err = s.seal.Open(seal.HashKeyPlace, stored)
-	return "in use: " + strings.Join(ids, ", "), err
-}
-
-func (s *Store) verifyChain(ctx context.Context) (string, error) {
-	c, err := s.VerifyReceipts(ctx)
-	if err == nil && c.Broken != 0 {
-		err = fmt.Errorf("receipt %d: %s", c.Broken, c.Problem)
-	}
-	found := fmt.Sprintf("%d, head %x", c.Receipts, c.Head)
-	if c.Pruned > 0 {
-		found = fmt.Sprintf("%d, of which the first %d were removed when their time was over, head %x", c.Receipts, c.Pruned, c.Head)
-	}
 	return found, err
-}
-
-func (s *Store) verifyLedger(ctx context.Context) (string, error) {
-	off, err := s.Audit(ctx)
-	if err != nil {
-		return "", err
-	}
-	for target, n := range off {
-		if n != 0 {
-			err = errors.Join(err, fmt.Errorf("%d updates for target %s are not accounted for", n, target))
-		}
-	}
-	return fmt.Sprintf("%d targets", len(off)), err
 }
 
 // verifyValues opens and decodes every value that may be sealed.
@@ -265,27 +221,18 @@ func (s *Store) verifyValues(ctx context.Context) (string, error) {
 
 func (s *Store) verifyCitizen(r citizenRow, stored []byte) error {
 	c, err := openCitizen(s.seal, r)
+	if err == nil {
+		c.Body, err = s.seal.Open(r.In(seal.Body), stored)
+	}
 	if err != nil {
 		return err
 	}
-	body, err := s.seal.Open(r.Who.In(seal.Body), stored)
-	if err != nil {
-		return err
-	}
-	for column, value := range map[string][]byte{seal.Body: body, seal.Held: c.Held} {
-		if column == seal.Held && value == nil {
-			continue
-		}
-		if _, err := consent.Decode(value); err != nil {
-			return fmt.Errorf("a stored %s cannot be read: %w", column, err)
-		}
-	}
-	return nil
+	return store.CheckCitizen(c)
 }
 
 // Backup copies a store to a file that is not there yet, also while a daemon has it open. What was committed when it
 // began is in it. It is verified before it gets its name.
-func Backup(ctx context.Context, path, to string, keys ...[]byte) (checks []Check, err error) {
+func Backup(ctx context.Context, path, to string, keys ...[]byte) (checks []store.Check, err error) {
 	s, err := openReader(path, keys)
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)

@@ -194,12 +194,7 @@ func (s *Store) serve(w *writer, group []*request) {
 	answers := make([]error, len(group))
 	began := time.Now()
 	err := s.commit(w, group, answers)
-	if err != nil {
-		s.metrics.failed.Inc()
-	} else {
-		s.metrics.seconds.Observe(time.Since(began).Seconds())
-		s.metrics.requests.Observe(float64(len(group)))
-	}
+	s.metrics.Done(began, len(group), err)
 	for i, r := range group {
 		if err != nil {
 			r.done <- err

@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -244,6 +245,27 @@ func (s Sealer) Check(rows map[string][]byte) (inUse []KeyID, err error) {
 		}
 	}
 	return inUse, nil
+}
+
+// InUse is Check, and says for a person which keys are in use.
+func (s Sealer) InUse(rows map[string][]byte) (string, error) {
+	all, err := s.Check(rows)
+	if err == nil && len(all) == 0 {
+		err = errors.New("the list of keys in use is missing; bring a backup back")
+	}
+	if err != nil {
+		return "", err
+	}
+	var ids []string
+	for _, id := range all {
+		if id == (KeyID{}) {
+			ids = append(ids, "none (in clear)")
+		} else {
+			ids = append(ids, id.String())
+		}
+	}
+	slices.Sort(ids)
+	return "in use: " + strings.Join(ids, ", "), nil
 }
 
 // HashKeyPlace is where the key of hashes stands in meta.
