@@ -179,7 +179,11 @@ func (g *Group) deliver(ctx context.Context, b *batch, size int) {
 
 // send makes one call. It returns false when no other should follow.
 func (g *Group) send(ctx context.Context, records []sdk.Record, owner []*rendering) bool {
-	callCtx, cancel := context.WithTimeout(ctx, g.target.Timeout)
+	callCtx, cancel, held := g.within(ctx, owner)
+	if !held {
+		g.pause(StoreState, 0, "too little is left of the lease to send anything")
+		return false
+	}
 	start, pauses := time.Now(), g.pauses()
 	callCtx, span := g.target.Trace.Call(callCtx, g.target.Name, g.target.Plugin, len(records))
 	outcomes, err := g.target.Deliverer.Deliver(callCtx, records)

@@ -48,12 +48,14 @@ type vendor struct {
 func (v *vendor) Ready() <-chan struct{} { return v.ready }
 
 type call struct {
-	at   time.Time
-	keys []string
+	at    time.Time
+	until time.Time // the deadline
+	keys  []string
 }
 
 func (v *vendor) Deliver(ctx context.Context, records []sdk.Record) ([]sdk.Outcome, error) {
 	c := call{at: time.Now()}
+	c.until, _ = ctx.Deadline()
 	outcomes := make([]sdk.Outcome, len(records))
 	var broken error
 	var sunk bool

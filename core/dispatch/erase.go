@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -64,7 +63,10 @@ func (g *Group) eraseRecords(e store.Erasure) sdk.Outcome {
 	}
 	for len(records) > 0 {
 		n := min(len(records), g.target.MaxBatch)
-		ctx, cancel := context.WithTimeout(g.calls, g.target.Timeout)
+		ctx, cancel, held := g.within(g.calls, asClaim(e))
+		if !held {
+			return worse(worst, sdk.Retry("NOT_HELD", "another replica may have taken the request over"))
+		}
 		outcomes, err := g.target.Erase(ctx, records[:n])
 		cancel()
 		if err != nil {

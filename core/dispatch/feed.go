@@ -43,11 +43,14 @@ func (g *Group) feedOnce() (wait time.Duration) {
 	if wait := g.held(now); wait > 0 {
 		return wait
 	}
-	free, probe, closed := g.room(now)
+	most := g.share()
+	free, probe, closed := g.room(now, most)
 	switch {
 	case closed > 0:
 		return closed
-	case free == 0:
+	case most == 0:
+		return shareEvery
+	case free <= 0:
 		return pollEvery
 	}
 	if err := g.loadFuse(g.stop, now); err != nil {
@@ -66,7 +69,7 @@ func (g *Group) feedOnce() (wait time.Duration) {
 	switch {
 	case probe:
 		limit = 1
-	case free == 1 && g.target.MaxInFlight > 1:
+	case free == 1 && most > 1:
 		lanes = store.Withdrawals
 	}
 	claims, wait, err := g.claim(now, lanes, limit)
@@ -108,12 +111,12 @@ func (g *Group) claim(now time.Time, lanes store.Lanes, limit int) (claims []sto
 	return nil, wait, nil
 }
 
-// room is how many calls may be started now. A paused target lets one through, alone, once its pause is
+// room is how many calls may be started now, of so many at most. A paused target lets one through, alone, once its pause is
 // over.
-func (g *Group) room(now time.Time) (free int, probe bool, closed time.Duration) {
+func (g *Group) room(now time.Time, most int) (free int, probe bool, closed time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	free = g.target.MaxInFlight - g.inFlight
+	free = most - g.inFlight
 	if g.gate.state == Running {
 		return free, false, 0
 	}

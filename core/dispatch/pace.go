@@ -18,6 +18,10 @@ const withdrawalShare = 0.9
 // by their bursts at most.
 type pace struct {
 	all, withdrawals, others *rate.Limiter
+	// limit is for all replicas, among is how many share it.
+	limit    float64
+	maxBatch int
+	among    int
 }
 
 // newPace is nil without a limit.
@@ -29,7 +33,21 @@ func newPace(limit float64, maxBatch int) *pace {
 		all:         rate.NewLimiter(rate.Limit(limit), max(1, min(maxBatch, int(limit)))),
 		withdrawals: rate.NewLimiter(rate.Limit(limit*withdrawalShare), 1),
 		others:      rate.NewLimiter(rate.Limit(limit*(1-withdrawalShare)), 1),
+		limit:       limit, maxBatch: maxBatch, among: 1,
 	}
+}
+
+// divide leaves this replica its part of the rate. The feeder alone calls it.
+func (p *pace) divide(among int) {
+	if p == nil || among == p.among {
+		return
+	}
+	p.among = among
+	limit := p.limit / float64(among)
+	p.all.SetLimit(rate.Limit(limit))
+	p.all.SetBurst(max(1, min(p.maxBatch, int(limit))))
+	p.withdrawals.SetLimit(rate.Limit(limit * withdrawalShare))
+	p.others.SetLimit(rate.Limit(limit * (1 - withdrawalShare)))
 }
 
 // turn is one claim that may be tried.
