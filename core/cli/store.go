@@ -9,11 +9,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/consentd/consentd/core/config"
+	"github.com/consentd/consentd/core/daemon"
+	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/core/store/sqlite"
 )
 
 func (a *App) store() *cobra.Command {
-	return group("store", "Verify the store, or back it up", a.storeVerify(), a.storeBackup())
+	return group("store", "Verify the store, back it up, or take it over into another", a.storeVerify(), a.storeBackup(), a.storeMigrate())
 }
 
 func (a *App) storeVerify() *cobra.Command {
@@ -21,7 +23,10 @@ func (a *App) storeVerify() *cobra.Command {
 		"Read the whole store and check it: the file, references, the schema, the encryption keys, the chain of receipts, that\n"+
 			"every update is accounted for, and that every value opens and can be read. Nothing is changed, and the daemon may run.\n"+
 			"With FILE, that file is checked in place of the configured one: a backup.",
-		cobra.MaximumNArgs(1), func(ctx context.Context, cfg *config.Config, args []string) ([]sqlite.Check, error) {
+		cobra.MaximumNArgs(1), func(ctx context.Context, cfg *config.Config, args []string) ([]store.Check, error) {
+			if cfg.Store.Type == "postgres" && len(args) == 0 {
+				return a.verifyServer(ctx, cfg)
+			}
 			path := cfg.Store.Path
 			if len(args) > 0 {
 				path = args[0]
@@ -44,7 +49,10 @@ func (a *App) storeBackup() *cobra.Command {
 		"Copy the store to a file that does not exist yet, and verify the copy. The daemon may run: what was committed when the\n"+
 			"copy began is in it. What is sealed stays sealed. To restore, stop the daemon, remove the store's -wal and -shm files,\n"+
 			"and put the copy in the store's place.",
-		cobra.ExactArgs(1), func(ctx context.Context, cfg *config.Config, args []string) ([]sqlite.Check, error) {
+		cobra.ExactArgs(1), func(ctx context.Context, cfg *config.Config, args []string) ([]store.Check, error) {
+			if cfg.Store.Type == "postgres" {
+				return nil, usage("PostgreSQL has tools of its own for that: pg_dump --format=custom copies the database while the replicas run, and pg_basebackup the whole server")
+			}
 			checks, err := sqlite.Backup(ctx, cfg.Store.Path, args[0], cfg.Encryption.Keys...)
 			if err == nil {
 				return checks, nil
@@ -58,7 +66,7 @@ func (a *App) storeBackup() *cobra.Command {
 
 // storeVerb is a verb that works on the configured store's file and ends with checks.
 func (a *App) storeVerb(use, short, long string, args cobra.PositionalArgs,
-	run func(context.Context, *config.Config, []string) ([]sqlite.Check, error)) *cobra.Command {
+	run func(context.Context, *config.Config, []string) ([]store.Check, error)) *cobra.Command {
 	var c configured
 	cmd := &cobra.Command{
 		Use: use, Short: short, Long: long, Args: args,
@@ -84,4 +92,18 @@ func (a *App) storeVerb(use, short, long string, args cobra.PositionalArgs,
 	c.flags(cmd)
 	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON")
 	return cmd
+}
+
+// verifyServer is verify of a store that a server keeps.
+func (a *App) verifyServer(ctx context.Context, cfg *config.Config) ([]store.Check, error) {
+	checks, err := daemon.VerifyStore(ctx, cfg, a.quietLogger())
+	if err != nil {
+		return nil, environment(err)
+	}
+	for _, c := range checks {
+		if c.Problem != "" {
+			return checks, errors.New("the store is not as it should be")
+		}
+	}
+	return checks, nil
 }

@@ -144,9 +144,9 @@ func (p *parser) store(c *Config, found []*reader) {
 			}
 			r.done()
 		case "postgres":
-			r.error(r.labelRanges[0], "Store is not served yet", "This version keeps its state in SQLite alone. Write store \"sqlite\" { path = \"consentd.db\" }.")
+			p.postgres(c, r)
 		default:
-			r.error(r.labelRanges[0], "Unknown store", "There is no store %q. Write store \"sqlite\" { path = \"consentd.db\" }.", r.labels[0])
+			r.error(r.labelRanges[0], "Unknown store", "There is no store %q. Write store \"sqlite\" { path = \"consentd.db\" }, or store \"postgres\" { dsn = env(\"CONSENTD_DSN\") }.", r.labels[0])
 		}
 	}
 }

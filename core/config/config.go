@@ -39,6 +39,8 @@ type Config struct {
 	WithdrawalSLO time.Duration
 	// Hash is the SHA-256, in hex, of the files' text in order of their names.
 	Hash string
+	// DSNRange is where the store's dsn stands.
+	DSNRange hcl.Range
 	// Files are the sources of the ranges in diagnostics. Secrets that were written out are blanked.
 	Files map[string]*hcl.File
 
@@ -62,8 +64,12 @@ type Listener struct {
 
 // Store names the store and its settings.
 type Store struct {
-	Type string // sqlite
-	Path string
+	Type string // sqlite, postgres
+	Path string // of the SQLite file
+	// DSN, MaxConnections and Lease are of PostgreSQL.
+	DSN            string
+	MaxConnections int
+	Lease          time.Duration
 }
 
 // Plugin is what is set for the plugins of one type. A zero means what there is by default.

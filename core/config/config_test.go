@@ -128,7 +128,7 @@ func TestDefaults(t *testing.T) {
 		empty.Retention != shown.Retention {
 		t.Errorf("empty %+v\nshown %+v", empty, shown)
 	}
-	if empty.PluginDir != "plugins.d" || empty.Store != (Store{"sqlite", "consentd.db"}) || empty.Listener.MaxBodySize != 1<<20 {
+	if empty.PluginDir != "plugins.d" || empty.Store != (Store{Type: "sqlite", Path: "consentd.db"}) || empty.Listener.MaxBodySize != 1<<20 {
 		t.Errorf("got %+v", empty)
 	}
 	target := mustParse(t, `target "file" "a" {}`).Targets[0]

@@ -86,7 +86,8 @@ func TestMistakes(t *testing.T) {
 		"same address":        {"admin {\naddress = \"127.0.0.1:8484\"\n}", `Same address twice`},
 
 		// Store and plugins.
-		"postgres":       {"store \"postgres\" {\nurl = \"x\"\n}", `main.hcl:1,7-17: Store is not served yet: This version keeps its state in SQLite alone. Write store "sqlite"`},
+		"postgres":       {"store \"postgres\" {\nlease = \"1m\"\n}", `main.hcl:1,1-17: Missing attribute: In store "postgres", "dsn" is missing. Add dsn = env("CONSENTD_DSN").`},
+		"postgres lease": {"store \"postgres\" {\ndsn = \"x\"\nlease = \"1s\"\n}", `main.hcl:3,9-13: Duration out of range: In store "postgres", "lease" must be from "3s" to "1h".`},
 		"unknown store":  {"store \"bolt\" {\n}", `main.hcl:1,7-13: Unknown store`},
 		"two stores":     {"store \"sqlite\" {\n}\nstore \"sqlite\" {\n}", `main.hcl:3,1-15: Block stands twice: There is one store, and the first is at main.hcl:1,1.`},
 		"sum":            {"plugin \"acme\" {\nsha256 = [\"abc\"]\n}", `main.hcl:2,11-16: Not a SHA-256 sum: A sum is 64 hexadecimal digits. Write what consentd plugin sum FILE prints.`},

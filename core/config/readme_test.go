@@ -79,7 +79,7 @@ func TestReadmeNamesEveryFunction(t *testing.T) {
 // Every attribute and block that the parser asks for stands in the README.
 func TestReadmeNamesEverything(t *testing.T) {
 	readme := string(read(t, "README.md"))
-	for _, file := range []string{"admin.go", "blocks.go", "retention.go", "source.go", "api.go", "target.go", "rule.go", "telemetry.go"} {
+	for _, file := range []string{"admin.go", "blocks.go", "postgres.go", "retention.go", "source.go", "api.go", "target.go", "rule.go", "telemetry.go"} {
 		asked := regexp.MustCompile(`r\.(?:text|texts|need|oneOf|number|integer|size|paths|duration|boolean|single|each|expression)\("([a-z0-9_]+)"`).FindAllStringSubmatch(string(read(t, file)), -1)
 		if len(asked) == 0 {
 			t.Fatalf("%s asks for nothing", file)

@@ -25,7 +25,6 @@ import (
 	"github.com/consentd/consentd/core/lookup"
 	"github.com/consentd/consentd/core/repair"
 	"github.com/consentd/consentd/core/store"
-	"github.com/consentd/consentd/core/store/sqlite"
 	"github.com/consentd/consentd/core/supervise"
 	"github.com/consentd/consentd/core/trace"
 	"github.com/consentd/consentd/core/webhook"
@@ -165,7 +164,7 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	err = d.patiently("Opening the store", func() (err error) {
-		d.store, err = sqlite.Open(ctx, d.Config.Store.Path, d.Config.Encryption.Keys...)
+		d.store, err = OpenStore(ctx, d.Config, d.Log)
 		return err
 	})
 	if err != nil {

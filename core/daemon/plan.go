@@ -121,6 +121,9 @@ func Validate(ctx context.Context, cfg *config.Config, finder supervise.Finder, 
 	if err != nil || diags.HasErrors() {
 		return diags, err
 	}
+	if mistakes := checkStore(ctx, cfg, offline, log); mistakes.HasErrors() {
+		return append(diags, mistakes...), nil
+	}
 	lookups, mistakes := lookup.Open(cfg.Lookups, lookup.NewMetrics(prometheus.NewRegistry()), log)
 	if diags = append(diags, mistakes...); mistakes.HasErrors() {
 		return diags, nil
