@@ -111,6 +111,9 @@ func newDaemon(t testing.TB, store, rest string) *daemon {
 		}
 	}
 	text := fmt.Sprintf(baseConfig, d.listener, d.admin, store) + rest
+	if strings.HasPrefix(store, "postgres://") {
+		text = strings.Replace(text, fmt.Sprintf("store \"sqlite\" {\n  path = %q\n", store), fmt.Sprintf("store \"postgres\" {\n  dsn   = %q\n  lease = %q\n", store, lease), 1)
+	}
 	if err := os.WriteFile(filepath.Join(dir, "consentd.hcl"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 // what was, which is all that a check afterwards may count on.
 type sender struct {
 	address  string
+	others   []string // of further replicas, any of which takes what another does not
 	citizens []citizen
 	// acks is how many posts were answered with 2xx, by the daemon's own counting too.
 	acks atomic.Int64
@@ -93,10 +95,24 @@ func (s *sender) bring(c *connection, of *citizen, stopped *atomic.Bool) {
 	n := of.acked.Load() + 1
 	for !stopped.Load() && !s.post(c, of, n) {
 		time.Sleep(2 * time.Millisecond)
+		s.turn(c)
+	}
+	if rand.IntN(64) == 0 {
+		s.turn(c)
 	}
 	if of.acked.Load() == n && n > 1 && rand.IntN(8) == 0 {
 		s.post(c, of, n-1)
 	}
+}
+
+// turn goes to another replica, if there are any.
+func (s *sender) turn(c *connection) {
+	if len(s.others) == 0 {
+		return
+	}
+	c.close()
+	all := append([]string{s.address}, s.others...)
+	c.address, c.patience = all[rand.IntN(len(all))], 2*time.Second
 }
 
 // post posts once and says whether that was acknowledged.
@@ -117,10 +133,11 @@ func (s *sender) post(c *connection, of *citizen, n int64) bool {
 // connection is one to the daemon, made anew whenever it broke. net/http's client would cost as much as the
 // daemon it loads.
 type connection struct {
-	address string
-	conn    net.Conn
-	answers *bufio.Reader
-	request []byte
+	address  string
+	patience time.Duration // 0: that of the tests
+	conn     net.Conn
+	answers  *bufio.Reader
+	request  []byte
 }
 
 // answer is what the daemon said to a post.
@@ -133,8 +150,9 @@ type answer struct {
 func (c *connection) post(body []byte) (_ answer, err error) {
 	c.request = fmt.Appendf(c.request[:0], "POST /webhooks/dataguard HTTP/1.1\r\nHost: %s\r\nX-API-Key: secret-key\r\n"+
 		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", c.address, len(body), body)
+	within := cmp.Or(c.patience, patience)
 	if c.conn == nil {
-		if c.conn, err = net.DialTimeout("tcp", c.address, patience); err != nil {
+		if c.conn, err = net.DialTimeout("tcp", c.address, within); err != nil {
 			c.conn = nil
 			return answer{}, err
 		}
@@ -145,7 +163,7 @@ func (c *connection) post(body []byte) (_ answer, err error) {
 			c.close()
 		}
 	}()
-	_ = c.conn.SetDeadline(time.Now().Add(patience))
+	_ = c.conn.SetDeadline(time.Now().Add(within))
 	if _, err = c.conn.Write(c.request); err != nil {
 		return answer{}, err
 	}
