@@ -100,7 +100,7 @@ const metaPauses = "pauses"
 // SetPause notes a pause, or that there is none.
 func (s *Store) SetPause(ctx context.Context, target string, p *store.Pause) error {
 	return s.do(ctx, func(w *writer) error {
-		all, err := readPauses(ctx, w.conn)
+		all, err := readPauses(context.WithoutCancel(ctx), w.conn)
 		if err != nil {
 			return dbError{err}
 		}

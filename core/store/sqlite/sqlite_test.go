@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/core/store/storetest"
 )
@@ -137,6 +139,42 @@ func TestReadyWrites(t *testing.T) {
 		}
 		if after, _ := os.ReadFile(path + "-wal"); bytes.Equal(after, before) {
 			t.Error("the log is as it was")
+		}
+	}
+}
+
+// TestGivenUpWhileItWaits: who no longer waits for the writer harms nobody. What breaks off within a transaction would
+// poison the store.
+func TestGivenUpWhileItWaits(t *testing.T) {
+	s := open1(t, filepath.Join(t.TempDir(), "consentd.db"))
+	defer s.Close()
+	for name, ask := range map[string]func(context.Context) error{
+		"pause":  func(ctx context.Context) error { return s.SetPause(ctx, "mail", &store.Pause{Since: time.Now()}) },
+		"shrink": func(ctx context.Context) error { _, err := s.Shrink(ctx); return err },
+		"erase": func(ctx context.Context) error {
+			_, err := s.Erase(ctx, "in", "c1", time.Now(), func(consent.State) ([]store.ErasureRequest, error) { return nil, nil })
+			return err
+		},
+		"mark":   func(ctx context.Context) error { return s.SetMark(ctx, "m", []byte("x")) },
+		"forget": func(ctx context.Context) error { return s.SetMark(ctx, "m", nil) },
+		"resend": func(ctx context.Context) error {
+			_, err := s.Resend(ctx, "mail", "in", "c1", true, time.Now())
+			return err
+		},
+	} {
+		ctx, giveUp := context.WithCancel(t.Context())
+		busy, free, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		go func() { _ = s.between(t.Context(), func(*writer) error { close(busy); <-free; return nil }) }()
+		<-busy
+		go func() { done <- ask(ctx) }()
+		for len(s.requests) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		giveUp()
+		close(free)
+		<-done
+		if err := s.Ready(t.Context()); err != nil {
+			t.Fatalf("after %s was given up: %v", name, err)
 		}
 	}
 }
