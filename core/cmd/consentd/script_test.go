@@ -12,7 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-var updateScripts = flag.Bool("update", false, "rewrite the expected output in testdata/script")
+var updateScripts = flag.Bool("update", false, "rewrite what is made: the expected output in testdata/script, core/docs/targets.md")
 
 // TestScripts runs the command line as testdata/script says, on the built binary.
 func TestScripts(t *testing.T) {
