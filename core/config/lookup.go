@@ -332,7 +332,8 @@ func (p *parser) dataguardLookup(c *Config, r *reader, l *lookup.Config) {
 	application := r.text("application_id")
 	path := dataguardPath
 	var base text
-	if _, shared := r.body.Attributes["source"]; shared {
+	_, shared := r.expression("source")
+	if shared {
 		if api := p.sharedAPI(c, r); api != nil {
 			l.Sender = api.name
 			base = text{string: api.BaseURL, set: true}
@@ -357,7 +358,7 @@ func (p *parser) dataguardLookup(c *Config, r *reader, l *lookup.Config) {
 		start[0].Text += path
 		h.URL = append(start, lookup.Part{Expr: &e})
 	}
-	if _, shared := r.body.Attributes["source"]; !shared && !p.lookupAuth(r, h) {
+	if !shared && !p.lookupAuth(r, h) {
 		r.error(r.header, "Missing block", "In %s, %q is missing. Add auth \"header\" { name = \"X-API-Key\" key = env(\"CPM_API_KEY\") }, or source = source.dataguard to ask with what its api block has.", r.what, "auth")
 	}
 	if strings.ContainsAny(application.string, `'\`) {

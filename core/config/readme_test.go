@@ -75,19 +75,3 @@ func TestReadmeNamesEveryFunction(t *testing.T) {
 		t.Errorf("named %v\nthere %v", named, there)
 	}
 }
-
-// Every attribute and block that the parser asks for stands in the README.
-func TestReadmeNamesEverything(t *testing.T) {
-	readme := string(read(t, "README.md"))
-	for _, file := range []string{"admin.go", "blocks.go", "postgres.go", "retention.go", "source.go", "api.go", "target.go", "rule.go", "telemetry.go"} {
-		asked := regexp.MustCompile(`r\.(?:text|texts|need|oneOf|number|integer|size|paths|duration|boolean|single|each|expression)\("([a-z0-9_]+)"`).FindAllStringSubmatch(string(read(t, file)), -1)
-		if len(asked) == 0 {
-			t.Fatalf("%s asks for nothing", file)
-		}
-		for _, m := range asked {
-			if !strings.Contains(readme, "`"+m[1]+"`") && !strings.Contains(readme, m[1]+" \"") && !strings.Contains(readme, "## "+m[1]) {
-				t.Errorf("%s of %s is not in the README", m[1], file)
-			}
-		}
-	}
-}
