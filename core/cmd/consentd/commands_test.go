@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// commands says of every page with commands which test runs them, or why none does.
+var commands = map[string]string{
+	"README.md":                            "TestReadme",
+	"core/docs/getting-started.md":         "TestGettingStarted",
+	"core/docs/operating.md":               "TestOperatingPage",
+	"core/ruletest/README.md":              "TestRuleTestReadme",
+	"examples/quickstart/README.md":        "TestQuickstart",
+	"examples/lookup/README.md":            "TestLookupExample",
+	"examples/custom-target/README.md":     "TestCustomTarget",
+	"examples/python-target/README.md":     "TestPythonExample",
+	"sdk/README.md":                        "TestAuthorsGuide",
+	"sdk/scaffold/acme/README.md":          "TestScaffold",
+	"core/admin/README.md":                 "its one command is run by testdata/script/token.txtar",
+	"core/daemon/README.md":                "its commands are run by TestPlan with the ID of a real plan",
+	"examples/braze/README.md":             vendorCommands,
+	"examples/brevo/README.md":             vendorCommands,
+	"examples/hubspot/README.md":           vendorCommands,
+	"examples/klaviyo/README.md":           vendorCommands,
+	"examples/mailchimp/README.md":         vendorCommands,
+	"examples/marketo/README.md":           vendorCommands,
+	"examples/deploy/prometheus/README.md": "they are Prometheus' own; its rules and their tests are checked by alerts_test.go",
+}
+
+const vendorCommands = "they take an account at the vendor; consentd test is run by TestExampleTests, the configuration by TestHCLInDocs, and the path to the vendor's simulator by vendor_*_test.go"
+
+// TestCommandsInDocs: no page has commands of which nobody knows whether they work.
+func TestCommandsInDocs(t *testing.T) {
+	var sources strings.Builder
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		sources.WriteString(readPage(t, file))
+	}
+	with := map[string]bool{}
+	for name, page := range pages(t) {
+		if len(fences(page, "sh")) > 0 {
+			with[name] = true
+			if commands[name] == "" {
+				t.Errorf("%s has commands: run them in a test, or say here why not", name)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(commands)) {
+		if !with[name] {
+			t.Errorf("%s has no commands", name)
+		}
+		if by := commands[name]; !strings.Contains(by, " ") && !strings.Contains(sources.String(), "func "+by+"(t *testing.T)") {
+			t.Errorf("%s: there is no test %s", name, by)
+		}
+	}
+}
+
+// TestGettingStarted runs every command of the page as it is written, at addresses of its own.
+func TestGettingStarted(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("curl is missing")
+		}
+		t.Skip("curl is missing, which the page's commands use")
+	}
+	look()
+	page := readPage(t, root+"/core/docs/getting-started.md")
+	steps := fences(page, "sh")
+	if len(steps) < 12 || !strings.HasPrefix(steps[0], "go build") {
+		t.Fatalf("%d steps", len(steps))
+	}
+	listener, admin := freeAddress(t), freeAddress(t)
+	script := strings.Join(steps[1:], "\n") // the binary is there already
+	configuration, rest, _ := strings.Cut(script, "\nEND\n")
+	script = configuration + fmt.Sprintf("\nlistener {\n  address = %q\n}\nadmin {\n  address = %q\n}\nEND\n", listener, admin) + rest
+	script = "set -eE\ntrap 'echo \"did not work: $BASH_COMMAND\"' ERR\ntrap 'exit 1' USR1\ntrap 'kill %1 2>/dev/null || true' EXIT\n" +
+		strings.NewReplacer("127.0.0.1:8484", listener, "127.0.0.1:8485", admin).Replace(script)
+
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-m", "-c", script)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGUSR1) } // so that it stops the daemon
+	cmd.WaitDelay = 10 * time.Second
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		log, _ := os.ReadFile(filepath.Join(cmd.Dir, "daemon.log"))
+		t.Fatalf("%v\n%s\n%s", err, out, tail(string(log), 20))
+	}
+	for _, want := range []string{
+		fences(page, "text")[0], // the mistake, as the page shows it
+		"that is no good",
+		"The configuration is valid: 1 sources, 1 rules, 1 targets.",
+		`200 {"status":"superseded"}`,
+		"withdrawal\":true",
+		"1 passed, 0 failed.",
+		"is in force",
+		"1 replayed",
+		"No dead letters.",
+	} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("no %s in\n%s", want, out)
+		}
+	}
+	if arrivals := readPage(t, filepath.Join(cmd.Dir, "arrivals.jsonl")); strings.Count(arrivals, "\n") != 3 {
+		t.Errorf("arrivals:\n%s", arrivals)
+	}
+}
