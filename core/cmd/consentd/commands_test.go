@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -65,6 +66,32 @@ func TestCommandsInDocs(t *testing.T) {
 		if by := commands[name]; !strings.Contains(by, " ") && !strings.Contains(sources.String(), "func "+by+"(t *testing.T)") {
 			t.Errorf("%s: there is no test %s", name, by)
 		}
+	}
+}
+
+// TestSourcesOfComparison: what is said to be documented names where, and no source stands there unused.
+func TestSourcesOfComparison(t *testing.T) {
+	said, sources, found := strings.Cut(readPage(t, root+"/core/docs/comparison.md"), "\n## Sources\n")
+	mark := regexp.MustCompile(`\bD[0-9]+[a-z]?\b`)
+	named := map[string]bool{}
+	for line := range strings.SplitSeq(sources, "\n") {
+		if cells := strings.Split(line, "|"); len(cells) > 2 && mark.MatchString(cells[1]) {
+			named[strings.TrimSpace(cells[1])] = true
+		}
+	}
+	used := mark.FindAllString(said, -1)
+	for _, m := range used {
+		if !named[m] {
+			t.Errorf("%s has no source", m)
+		}
+	}
+	for m := range named {
+		if !slices.Contains(used, m) {
+			t.Errorf("the source %s is used nowhere", m)
+		}
+	}
+	if !found || len(named) < 15 {
+		t.Errorf("%d sources", len(named))
 	}
 }
 
