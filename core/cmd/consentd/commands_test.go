@@ -147,3 +147,28 @@ func TestGettingStarted(t *testing.T) {
 		t.Errorf("arrivals:\n%s", arrivals)
 	}
 }
+
+// TestAnchorsInDocs: every link into a page leads to one of its headings.
+func TestAnchorsInDocs(t *testing.T) {
+	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
+	noise := regexp.MustCompile(`[^\p{L}\p{N}_\- ]`)
+	link := regexp.MustCompile(`\]\(([^)#:]*)#([^)]*)\)`)
+	all, count := pages(t), 0
+	for name, page := range all {
+		for _, m := range link.FindAllStringSubmatch(page, -1) {
+			target := name
+			if m[1] != "" {
+				target = filepath.Join(filepath.Dir(name), m[1])
+			}
+			there := slices.ContainsFunc(heading.FindAllStringSubmatch(all[target], -1), func(h []string) bool {
+				return strings.ReplaceAll(noise.ReplaceAllString(strings.ToLower(strings.TrimSpace(h[1])), ""), " ", "-") == m[2]
+			})
+			if count++; !there {
+				t.Errorf("%s: there is no heading %q in %s", name, m[2], target)
+			}
+		}
+	}
+	if count < 40 {
+		t.Errorf("only %d links were found", count)
+	}
+}
