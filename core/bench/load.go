@@ -84,16 +84,16 @@ func (u *updates) next() []byte {
 
 // load posts updates over so many connections for the time given and answers how long each took, sorted. It speaks
 // HTTP by hand: net/http's client costs as much as the server it measures.
-func (o options) load(address string) ([]time.Duration, error) {
+func (o options) load(addresses ...string) ([]time.Duration, error) {
 	end := time.Now().Add(o.time)
-	return o.send(address, func(int) (time.Time, bool) { now := time.Now(); return now, now.Before(end) })
+	return o.send(addresses, func(int) (time.Time, bool) { now := time.Now(); return now, now.Before(end) })
 }
 
 // loadAt posts so many updates a second for the time given. What it answers counts from when an update was to be sent,
 // so that one that is held up counts for those behind it.
 func (o options) loadAt(address string, rate int) ([]time.Duration, error) {
 	began, each := time.Now(), time.Duration(o.senders)*time.Second/time.Duration(rate)
-	return o.send(address, func(i int) (time.Time, bool) {
+	return o.send([]string{address}, func(i int) (time.Time, bool) {
 		due := began.Add(time.Duration(i) * each)
 		time.Sleep(time.Until(due))
 		return due, due.Before(began.Add(o.time))
@@ -102,19 +102,19 @@ func (o options) loadAt(address string, rate int) ([]time.Duration, error) {
 
 // fill posts one update of every citizen.
 func (o options) fill(address string) error {
-	_, err := o.send(address, func(i int) (time.Time, bool) { return time.Now(), i < max(1, o.citizens/o.senders) })
+	_, err := o.send([]string{address}, func(i int) (time.Time, bool) { return time.Now(), i < max(1, o.citizens/o.senders) })
 	return err
 }
 
-// send posts updates over all connections, each as long as next says when its i-th update is due.
-func (o options) send(address string, next func(i int) (due time.Time, more bool)) (took []time.Duration, err error) {
+// send posts updates over all connections, which take the addresses in turns, each as long as next says when its i-th update is due.
+func (o options) send(addresses []string, next func(i int) (due time.Time, more bool)) (took []time.Duration, err error) {
 	load := int(o.loads.Add(1))
 	var stop atomic.Bool
 	var senders sync.WaitGroup
 	var mu sync.Mutex
 	for s := range o.senders {
 		senders.Go(func() {
-			mine, e := o.sendOver(address, load, s, func(i int) (time.Time, bool) {
+			mine, e := o.sendOver(addresses[s%len(addresses)], load, s, func(i int) (time.Time, bool) {
 				due, more := next(i)
 				return due, more && !stop.Load()
 			})

@@ -90,6 +90,7 @@ var measurements = []struct {
 	{"fanout", options.fanout},
 	{"down", options.down},
 	{"growth", options.growth},
+	{"replicas", options.replicas},
 }
 
 func (o options) run(ctx context.Context, which *regexp.Regexp) error {

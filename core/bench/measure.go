@@ -28,9 +28,7 @@ listener {
 admin {
   address = %q
 }
-store "sqlite" {
-  path = %q
-}
+%s
 source "dataguard" {
   path        = "/webhooks/dataguard"
   update_type = "effective-permission"
@@ -102,6 +100,11 @@ type daemon struct {
 
 // newDaemon writes a configuration with these targets. The daemon does not run yet.
 func (o options) newDaemon(name string, targets ...string) (*daemon, error) {
+	return o.newReplica(name, "", targets...)
+}
+
+// newReplica is newDaemon over a PostgreSQL database, if one is named.
+func (o options) newReplica(name, dsn string, targets ...string) (*daemon, error) {
 	d := &daemon{binary: o.binary, dir: filepath.Join(o.dir, name)}
 	if err := os.Mkdir(d.dir, 0o700); err != nil {
 		return nil, err
@@ -113,7 +116,11 @@ func (o options) newDaemon(name string, targets ...string) (*daemon, error) {
 	if d.admin, err = freeAddress(); err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf(benchConfig, d.listener, d.admin, filepath.Join(d.dir, "consentd.db")) + strings.Join(targets, "")
+	store := fmt.Sprintf("store \"sqlite\" {\n  path = %q\n}", filepath.Join(d.dir, "consentd.db"))
+	if dsn != "" {
+		store = fmt.Sprintf("store \"postgres\" {\n  dsn = %q\n}", dsn)
+	}
+	text := fmt.Sprintf(benchConfig, d.listener, d.admin, store) + strings.Join(targets, "")
 	d.file = filepath.Join(d.dir, "consentd.hcl")
 	return d, os.WriteFile(d.file, []byte(text), 0o600)
 }
