@@ -51,7 +51,7 @@ func (d shaky) postNext(n int) answer {
 	next := of.acked.Load() + 1
 	a, err := c.post(update(of.name, next))
 	if err != nil {
-		return answer{}
+		return answer{word: err.Error()} // so that a failure says why
 	}
 	if a.status == http.StatusOK {
 		of.acked.Store(next)

@@ -35,6 +35,8 @@ var commands = map[string]string{
 	"examples/klaviyo/README.md":           vendorCommands,
 	"examples/mailchimp/README.md":         vendorCommands,
 	"examples/marketo/README.md":           vendorCommands,
+	"examples/deploy/README.md":            "they take a registry or a cluster; the image is built and run by TestDockerImage, the archives by TestRelease, the manifests and the chart are checked by examples/deploy/check",
+	"examples/deploy/systemd/README.md":    "they install a service for good; TestUnderSystemd boots a systemd and takes the unit through the same",
 	"examples/deploy/prometheus/README.md": "they are Prometheus' own; its rules and their tests are checked by alerts_test.go",
 }
 
