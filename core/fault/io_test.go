@@ -139,6 +139,11 @@ func TestSyncFails(t *testing.T) {
 			early := d.disk.hits()
 			for n := range posts {
 				a := d.postNext(n)
+				if a.status == 0 && early > 0 {
+					// It failed while the daemon started, which was about to end when it could be reached.
+					early = 0
+					break
+				}
 				failed := d.disk.hits() > early
 				if failed == (a.status == http.StatusOK) {
 					t.Fatalf("answer %+v; a sync failed: %v", a, failed)
