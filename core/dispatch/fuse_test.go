@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -253,9 +254,10 @@ func TestFuse(t *testing.T) {
 		w.expect("ada GRANTED", "ada CLAIMED")
 	})
 	run(t, "what was not sent does not count", fused(1), func(t *testing.T, w *world) {
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		w.vendor.answer = func(string, sdk.Record) (sdk.Outcome, error) {
-			if down {
+			if down.Load() {
 				return sdk.Outcome{}, supervise.ErrDown
 			}
 			return sdk.Delivered(""), nil
@@ -264,7 +266,7 @@ func TestFuse(t *testing.T) {
 		w.accept("ada", "GRANTED")
 		w.settle()
 		w.accept("ada", "DENIED")
-		down = false
+		down.Store(false)
 		time.Sleep(time.Minute)
 		w.accept("bob", "GRANTED")
 		w.settle()
