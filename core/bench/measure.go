@@ -47,41 +47,31 @@ preference "interests" {
 `
 
 // webhookTarget posts every record to the sink, one call each; fileTarget appends them to a file in batches.
-const webhookTarget = `
+const (
+	webhookTarget = `
 target "webhook" %[1]q {
   config {
     url = %[2]q
   }
 }
-rule %[1]q {
-  source = source.dataguard
-  target = target.%[1]s
-  when   = permission.newsletter_email.known
-  record {
-    key = citizen.id
-    body = {
-      email      = citizen.external_ref
-      newsletter = permission.newsletter_email.allowed
-      state      = permission.newsletter_email.state
-      interests  = { for c in preference.interests.choices : c => true }
-    }
-  }
-}
-`
+` + ruleBegins + "body" + ruleEnds
 
-const fileTarget = `
+	fileTarget = `
 target "file" %[1]q {
   config {
     path = %[2]q
   }
 }
-rule %[1]q {
+` + ruleBegins + "fields" + ruleEnds
+
+	ruleBegins = `rule %[1]q {
   source = source.dataguard
   target = target.%[1]s
   when   = permission.newsletter_email.known
   record {
     key = citizen.id
-    fields = {
+    `
+	ruleEnds = ` = {
       email      = citizen.external_ref
       newsletter = permission.newsletter_email.allowed
       state      = permission.newsletter_email.state
@@ -90,6 +80,7 @@ rule %[1]q {
   }
 }
 `
+)
 
 // daemon is a consentd at work.
 type daemon struct {
