@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
@@ -86,28 +87,30 @@ func (u *updates) next() []byte {
 // HTTP by hand: net/http's client costs as much as the server it measures.
 func (o options) load(addresses ...string) ([]time.Duration, error) {
 	end := time.Now().Add(o.time)
-	return o.send(addresses, func(int) (time.Time, bool) { now := time.Now(); return now, now.Before(end) })
+	return o.send(addresses, func(int, int) (time.Time, bool) { now := time.Now(); return now, now.Before(end) })
 }
 
-// loadAt posts so many updates a second for the time given. What it answers counts from when an update was to be sent,
-// so that one that is held up counts for those behind it.
+// loadAt posts so many updates a second for the time given, at random instants, each as probable as any other. What it
+// answers counts from when an update was to be sent, so that one that is held up counts for those behind it.
 func (o options) loadAt(address string, rate int) ([]time.Duration, error) {
-	began, each := time.Now(), time.Duration(o.senders)*time.Second/time.Duration(rate)
-	return o.send([]string{address}, func(i int) (time.Time, bool) {
-		due := began.Add(time.Duration(i) * each)
-		time.Sleep(time.Until(due))
-		return due, due.Before(began.Add(o.time))
+	began, mean := time.Now(), float64(o.senders)*float64(time.Second)/float64(rate)
+	due := slices.Repeat([]time.Time{began}, o.senders)
+	return o.send([]string{address}, func(sender, _ int) (time.Time, bool) {
+		due[sender] = due[sender].Add(time.Duration(rand.ExpFloat64() * mean))
+		time.Sleep(time.Until(due[sender]))
+		return due[sender], due[sender].Before(began.Add(o.time))
 	})
 }
 
 // fill posts one update of every citizen.
 func (o options) fill(address string) error {
-	_, err := o.send([]string{address}, func(i int) (time.Time, bool) { return time.Now(), i < max(1, o.citizens/o.senders) })
+	_, err := o.send([]string{address}, func(_, i int) (time.Time, bool) { return time.Now(), i < max(1, o.citizens/o.senders) })
 	return err
 }
 
-// send posts updates over all connections, which take the addresses in turns, each as long as next says when its i-th update is due.
-func (o options) send(addresses []string, next func(i int) (due time.Time, more bool)) (took []time.Duration, err error) {
+// send posts updates over all connections, which take the addresses in turns, each as long as next says when the sender's
+// i-th update is due.
+func (o options) send(addresses []string, next func(sender, i int) (due time.Time, more bool)) (took []time.Duration, err error) {
 	load := int(o.loads.Add(1))
 	var stop atomic.Bool
 	var senders sync.WaitGroup
@@ -115,7 +118,7 @@ func (o options) send(addresses []string, next func(i int) (due time.Time, more 
 	for s := range o.senders {
 		senders.Go(func() {
 			mine, e := o.sendOver(addresses[s%len(addresses)], load, s, func(i int) (time.Time, bool) {
-				due, more := next(i)
+				due, more := next(s, i)
 				return due, more && !stop.Load()
 			})
 			mu.Lock()

@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -35,6 +36,8 @@ func main() {
 	flag.IntVar(&o.rate, "rate", 2000, "updates a second in the measurement `down`")
 	flag.Var((*numbers)(&o.targets), "targets", "how many targets the measurement `fanout` delivers to")
 	flag.Var((*numbers)(&o.grow), "grow", "how many citizens the measurement `growth` has known, one after the other")
+	flag.Float64Var(&o.cores, "cores", 0.2, "how many cores each replica may use in the measurement `quotas`")
+	flag.StringVar(&o.postgres, "postgres", "", "folder in which PostgreSQL keeps its databases, that of temporary files if empty")
 	flag.Parse()
 	if *serve != "" {
 		exit(serveReference(*serve, *at))
@@ -77,7 +80,9 @@ type options struct {
 	rounds            int
 	pending, rate     int
 	targets, grow     []int
+	cores             float64
 	binary, dir       string
+	postgres          string        // the folder of its clusters
 	loads             *atomic.Int64 // so far
 }
 
@@ -91,6 +96,8 @@ var measurements = []struct {
 	{"down", options.down},
 	{"growth", options.growth},
 	{"replicas", options.replicas},
+	{"quotas", options.quotas},
+	{"benthos", options.benthos},
 }
 
 func (o options) run(ctx context.Context, which *regexp.Regexp) error {
@@ -113,7 +120,10 @@ func (o options) run(ctx context.Context, which *regexp.Regexp) error {
 			if !which.MatchString(m.name) {
 				continue
 			}
-			if err := m.run(o, ctx, round); err != nil {
+			switch err := m.run(o, ctx, round); {
+			case errors.As(err, new(missing)):
+				fmt.Printf("%5d  %s is not measured: %v\n", round, m.name, err)
+			case err != nil:
 				return fmt.Errorf("measure %s: %w", m.name, err)
 			}
 			fmt.Println()
@@ -121,6 +131,9 @@ func (o options) run(ctx context.Context, which *regexp.Regexp) error {
 	}
 	return nil
 }
+
+// missing is what this machine lacks for a measurement.
+type missing struct{ error }
 
 // result is of one measurement. Rates are a second, sizes in bytes.
 type result struct {

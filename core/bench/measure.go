@@ -86,7 +86,9 @@ target "file" %[1]q {
 type daemon struct {
 	binary, dir, file string
 	listener, admin   string
+	cores             float64 // that it may use; 0: all
 	cmd               *exec.Cmd
+	quota             *quota
 }
 
 // newDaemon writes a configuration with these targets. The daemon does not run yet.
@@ -109,7 +111,7 @@ func (o options) newReplica(name, dsn string, targets ...string) (*daemon, error
 	}
 	store := fmt.Sprintf("store \"sqlite\" {\n  path = %q\n}", filepath.Join(d.dir, "consentd.db"))
 	if dsn != "" {
-		store = fmt.Sprintf("store \"postgres\" {\n  dsn = %q\n}", dsn)
+		store = fmt.Sprintf("store \"postgres\" {\n  dsn   = %q\n  lease = %q\n}", dsn, lease)
 	}
 	text := fmt.Sprintf(benchConfig, d.listener, d.admin, store) + strings.Join(targets, "")
 	d.file = filepath.Join(d.dir, "consentd.hcl")
@@ -125,11 +127,26 @@ func (d *daemon) start(ctx context.Context) (time.Duration, error) {
 	if err := d.cmd.Start(); err != nil {
 		return 0, err
 	}
-	if err := serving(d.admin); err != nil {
+	err := d.hold()
+	if err == nil {
+		err = serving(d.admin)
+	}
+	if err != nil {
 		d.stop()
 		return 0, fmt.Errorf("%w\n%s", err, said.String())
 	}
 	return time.Since(began), nil
+}
+
+// hold gives it the CPU that it may use, before it has any plugin.
+func (d *daemon) hold() (err error) {
+	if d.cores == 0 {
+		return nil
+	}
+	if d.quota, err = newQuota(filepath.Base(d.dir), d.cores); err != nil {
+		return err
+	}
+	return d.quota.hold(d.cmd.Process.Pid)
 }
 
 func (d *daemon) kill() {
@@ -141,6 +158,9 @@ func (d *daemon) kill() {
 func (d *daemon) stop() {
 	_ = d.cmd.Process.Signal(syscall.SIGTERM)
 	_ = d.cmd.Wait()
+	if d.quota != nil {
+		d.quota.remove()
+	}
 	_ = os.RemoveAll(d.dir)
 }
 

@@ -44,7 +44,7 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-func runtimeDir(t *testing.T) string {
+func runtimeDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "sv") // t.TempDir is too long for a socket
 	if err != nil {
@@ -54,7 +54,7 @@ func runtimeDir(t *testing.T) string {
 	return dir
 }
 
-func spec(t *testing.T, typ, config string) (Spec, *output) {
+func spec(t testing.TB, typ, config string) (Spec, *output) {
 	log := &output{}
 	return Spec{
 		Name: "x", Program: ownProgram(typ), Config: json.RawMessage(config), RuntimeDir: runtimeDir(t),
@@ -62,7 +62,7 @@ func spec(t *testing.T, typ, config string) (Spec, *output) {
 	}, log
 }
 
-func start(t *testing.T, s Spec) *Target {
+func start(t testing.TB, s Spec) *Target {
 	t.Helper()
 	target, err := Start(t.Context(), s)
 	if err != nil {

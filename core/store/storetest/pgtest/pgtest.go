@@ -85,9 +85,13 @@ func (c *Cluster) command(name string, args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// Start makes a cluster and runs it. Settings are lines of its configuration, as in "fsync=off".
-func Start(settings ...string) (_ *Cluster, err error) {
-	dir, err := os.MkdirTemp(folder(), "consentd-postgres-")
+// Start makes a cluster and runs it, in memory if there is room: to make databases is much to write. The server syncs
+// as ever, and a crash of it alone loses nothing. Settings are lines of its configuration, as in "fsync=off".
+func Start(settings ...string) (*Cluster, error) { return StartIn(folder(), settings...) }
+
+// StartIn is Start in a folder that others may enter, as that of temporary files ("") is.
+func StartIn(parent string, settings ...string) (_ *Cluster, err error) {
+	dir, err := os.MkdirTemp(parent, "consentd-postgres-")
 	if err != nil {
 		return nil, err
 	}
@@ -118,8 +122,7 @@ func Start(settings ...string) (_ *Cluster, err error) {
 	return c, c.Run()
 }
 
-// folder is in memory, if there is room: to make databases is much to write. The server syncs as ever, and a crash of it
-// alone loses nothing.
+// folder is in memory, if there is room.
 func folder() string {
 	const memory, room = "/dev/shm", 2 << 30
 	var fs syscall.Statfs_t
