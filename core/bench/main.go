@@ -31,6 +31,7 @@ func main() {
 	flag.DurationVar(&o.time, "time", 10*time.Second, "length of each measurement")
 	flag.IntVar(&o.senders, "senders", 64, "connections that send at once")
 	flag.IntVar(&o.citizens, "citizens", 20_000, "how many citizens the updates are of")
+	flag.IntVar(&o.permissions, "permissions", 5, "how many permissions an update has")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often each measurement is repeated, in turns")
 	flag.IntVar(&o.pending, "pending", 50_000, "citizens whose deliveries to two dead targets are pending in the measurement `down`")
 	flag.IntVar(&o.rate, "rate", 2000, "updates a second in the measurement `down`")
@@ -77,6 +78,7 @@ func (n *numbers) Set(s string) error {
 type options struct {
 	time              time.Duration
 	senders, citizens int
+	permissions       int
 	rounds            int
 	pending, rate     int
 	targets, grow     []int
@@ -112,7 +114,7 @@ func (o options) run(ctx context.Context, which *regexp.Regexp) error {
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("build consentd: %w", err)
 	}
-	fmt.Printf("%d senders, %d citizens, %d byte updates, %v each\n\n", o.senders, o.citizens, len(newUpdates(1, 0).next()), o.time)
+	fmt.Printf("%d senders, %d citizens, %d byte updates, %v each\n\n", o.senders, o.citizens, len(newUpdates(1, o.permissions, 0).next()), o.time)
 	fmt.Printf("%-5s  %-34s  %10s  %12s  %9s  %9s  %12s  %9s  %9s\n",
 		"round", "what", "acks/s", "deliveries/s", "ack p50", "ack p99", "CPU s/1000", "daemon", "plugins")
 	for round := 1; round <= o.rounds; round++ {
