@@ -50,6 +50,10 @@ func TestMetrics(t *testing.T) {
 	expect("commit_requests", 1)
 	expect("commits_failed_total", 0)
 	expect("keys", 1)
+	// The writer looks at the log after it has answered, and before anything else.
+	if err := s.between(t.Context(), func(*writer) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
 	if figure(t, s, "log_pages") == 0 || figure(t, s, "disk_available_bytes") == 0 {
 		t.Error("no pages in the log, or no room on the disk")
 	}
