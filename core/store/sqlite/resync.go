@@ -100,7 +100,7 @@ const metaPauses = "pauses"
 // SetPause notes a pause, or that there is none.
 func (s *Store) SetPause(ctx context.Context, target string, p *store.Pause) error {
 	return s.do(ctx, func(w *writer) error {
-		all, err := readPauses(context.WithoutCancel(ctx), w.conn)
+		all, err := readPauses(ctx, w.conn)
 		if err != nil {
 			return dbError{err}
 		}
@@ -121,9 +121,7 @@ func (s *Store) Pauses(ctx context.Context) (map[string]store.Pause, error) {
 	return readPauses(ctx, s.db)
 }
 
-func readPauses(ctx context.Context, from interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}) (map[string]store.Pause, error) {
+func readPauses(ctx context.Context, from querier) (map[string]store.Pause, error) {
 	all := map[string]store.Pause{}
 	var value []byte
 	err := from.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = ?`, metaPauses).Scan(&value)

@@ -70,7 +70,7 @@ const (
 // Shrink gives some of the free pages back, if there are many.
 func (s *Store) Shrink(ctx context.Context) (more bool, err error) {
 	err = s.do(ctx, func(w *writer) error {
-		pages, free, _, err := pageCounts(context.WithoutCancel(ctx), w.conn)
+		pages, free, _, err := pageCounts(ctx, w.conn)
 		if err != nil {
 			return dbError{err}
 		}

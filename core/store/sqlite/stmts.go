@@ -60,68 +60,68 @@ func (s *readStmts) prepare(ctx context.Context, on preparer) error {
 }
 
 type writeStmts struct {
-	begin, commit, rollback, logSize, checkpoint    *sql.Stmt
-	putMeta, addLedger                              *sql.Stmt
-	selectCitizen, selectBody                       *sql.Stmt
-	insertCitizen, updateState, updateCitizen       *sql.Stmt
-	selectStanding, insertDelivery, replaceDelivery *sql.Stmt
-	selectSettle, settle, settleOlder               *sql.Stmt
-	insertReceipt, insertQuarantine                 *sql.Stmt
-	blowFuse, selectTombstone                       *sql.Stmt
-	resealCitizen, resealQuarantine, resealErasure  *sql.Stmt
-	endKeys                                         *sql.Stmt
+	begin, commit, rollback, logSize, checkpoint    lastingStmt
+	putMeta, addLedger                              lastingStmt
+	selectCitizen, selectBody                       lastingStmt
+	insertCitizen, updateState, updateCitizen       lastingStmt
+	selectStanding, insertDelivery, replaceDelivery lastingStmt
+	selectSettle, settle, settleOlder               lastingStmt
+	insertReceipt, insertQuarantine                 lastingStmt
+	blowFuse, selectTombstone                       lastingStmt
+	resealCitizen, resealQuarantine, resealErasure  lastingStmt
+	endKeys                                         lastingStmt
 	all                                             []statement
 }
 
 func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
 	s.all = []statement{
-		{&s.begin, `BEGIN IMMEDIATE`},
-		{&s.commit, `COMMIT`},
-		{&s.rollback, `ROLLBACK`},
-		{&s.logSize, `PRAGMA wal_checkpoint(NOOP)`},
-		{&s.checkpoint, `PRAGMA wal_checkpoint(PASSIVE)`},
-		{&s.putMeta, `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`},
-		{&s.addLedger, `INSERT INTO ledger (target, entry, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n`},
-		{&s.selectCitizen, `SELECT id, ` + citizenColumns + ` FROM citizen WHERE source = ? AND citizen_id = ?`},
-		{&s.selectBody, `SELECT body FROM citizen WHERE id = ?`},
-		{&s.insertCitizen, `INSERT INTO citizen
+		{&s.begin.stmt, `BEGIN IMMEDIATE`},
+		{&s.commit.stmt, `COMMIT`},
+		{&s.rollback.stmt, `ROLLBACK`},
+		{&s.logSize.stmt, `PRAGMA wal_checkpoint(NOOP)`},
+		{&s.checkpoint.stmt, `PRAGMA wal_checkpoint(PASSIVE)`},
+		{&s.putMeta.stmt, `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`},
+		{&s.addLedger.stmt, `INSERT INTO ledger (target, entry, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n`},
+		{&s.selectCitizen.stmt, `SELECT id, ` + citizenColumns + ` FROM citizen WHERE source = ? AND citizen_id = ?`},
+		{&s.selectBody.stmt, `SELECT body FROM citizen WHERE id = ?`},
+		{&s.insertCitizen.stmt, `INSERT INTO citizen
 			(id, source, citizen_id, version, sent_at, proven, evidence, received, next, digest, grants, held, body)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
-		{&s.updateState, `UPDATE citizen SET version = ?, sent_at = ?, proven = ?, evidence = ?, received = ?,
+		{&s.updateState.stmt, `UPDATE citizen SET version = ?, sent_at = ?, proven = ?, evidence = ?, received = ?,
 			digest = ?, grants = ?, body = ? WHERE id = ?`},
-		{&s.updateCitizen, `UPDATE citizen SET version = ?, sent_at = ?, proven = ?, evidence = ?, received = ?, next = ?,
+		{&s.updateCitizen.stmt, `UPDATE citizen SET version = ?, sent_at = ?, proven = ?, evidence = ?, received = ?, next = ?,
 			digest = ?, grants = ?, held = ?, body = ? WHERE id = ?`},
-		{&s.selectStanding, `SELECT status, withdrawal, target FROM delivery WHERE citizen = ? AND rule = ?`},
-		{&s.insertDelivery, `INSERT INTO delivery (citizen, rule, target, status, withdrawal, desired, next_attempt, since)
+		{&s.selectStanding.stmt, `SELECT status, withdrawal, target FROM delivery WHERE citizen = ? AND rule = ?`},
+		{&s.insertDelivery.stmt, `INSERT INTO delivery (citizen, rule, target, status, withdrawal, desired, next_attempt, since)
 			VALUES (?, ?, ?, 0, ?, ?, ?, ?)`},
-		{&s.replaceDelivery, `UPDATE delivery SET
+		{&s.replaceDelivery.stmt, `UPDATE delivery SET
 				target = ?, status = 0, withdrawal = ?, desired = ?, next_attempt = ?,
 				since = CASE WHEN status IN (0, 2) THEN since ELSE ? END,
 				digest = CASE WHEN status = 0 THEN NULL ELSE digest END,
 				attempts = 0, crashes = 0, failing_since = 0, reason = '', error = ''
 			WHERE citizen = ? AND rule = ?`},
-		{&s.selectSettle, `SELECT status, withdrawal, desired FROM delivery WHERE id = ?`},
-		{&s.settle, `UPDATE delivery SET
+		{&s.selectSettle.stmt, `SELECT status, withdrawal, desired FROM delivery WHERE id = ?`},
+		{&s.settle.stmt, `UPDATE delivery SET
 				status = ?, withdrawal = ?, delivered = ?, digest = ?, attempts = ?, crashes = ?, next_attempt = ?,
 				failing_since = ?, settled_at = ?, outcome = ?, reason = ?, error = ?, given = max(given, ?),
 				granted = coalesce(?, granted)
 			WHERE id = ? AND desired = ? AND status = ? AND withdrawal = ?`},
-		{&s.settleOlder, `UPDATE delivery SET
+		{&s.settleOlder.stmt, `UPDATE delivery SET
 				delivered = ?1, digest = CASE WHEN outcome = 'resync' THEN NULL ELSE ?2 END, settled_at = ?3, outcome = ?4, given = max(given, ?5),
 				since = CASE WHEN ?6 THEN (SELECT received FROM citizen WHERE citizen.id = delivery.citizen) ELSE since END,
 				granted = coalesce(?7, granted)
 			WHERE id = ?8`},
-		{&s.blowFuse, `INSERT INTO fuse (target, blown) VALUES (?, ?) ON CONFLICT DO UPDATE SET blown = excluded.blown WHERE blown = 0`},
-		{&s.selectTombstone, `SELECT citizen, erased FROM tombstone WHERE subject = ?`},
-		{&s.insertReceipt, `INSERT INTO receipt
+		{&s.blowFuse.stmt, `INSERT INTO fuse (target, blown) VALUES (?, ?) ON CONFLICT DO UPDATE SET blown = excluded.blown WHERE blown = 0`},
+		{&s.selectTombstone.stmt, `SELECT citizen, erased FROM tombstone WHERE subject = ?`},
+		{&s.insertReceipt.stmt, `INSERT INTO receipt
 			(id, rule, target, version, sent_at, received, confirmed, withdrawal, outcome, digest, plugin, reference, transactions,
 			config, subject, sealed, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
-		{&s.insertQuarantine, `INSERT INTO quarantine (source, received, reason, digest, size, body) VALUES (?, ?, ?, ?, ?, ?)
+		{&s.insertQuarantine.stmt, `INSERT INTO quarantine (source, received, reason, digest, size, body) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO NOTHING`},
-		{&s.resealCitizen, `UPDATE citizen SET digest = ?, grants = ?, held = ?, body = ? WHERE id = ?`},
-		{&s.resealErasure, `UPDATE erasure SET records = ? WHERE id = ?`},
-		{&s.resealQuarantine, `UPDATE quarantine SET body = ? WHERE id = ?`},
-		{&s.endKeys, `DELETE FROM meta WHERE substr(name, 1, ?) = ? AND name <> ?`},
+		{&s.resealCitizen.stmt, `UPDATE citizen SET digest = ?, grants = ?, held = ?, body = ? WHERE id = ?`},
+		{&s.resealErasure.stmt, `UPDATE erasure SET records = ? WHERE id = ?`},
+		{&s.resealQuarantine.stmt, `UPDATE quarantine SET body = ? WHERE id = ?`},
+		{&s.endKeys.stmt, `DELETE FROM meta WHERE substr(name, 1, ?) = ? AND name <> ?`},
 	}
 	return prepareAll(ctx, on, s.all)
 }

@@ -51,7 +51,7 @@ func (p *poison) set(err error) {
 
 // writer has the one connection that writes. Its methods are called by the write goroutine alone.
 type writer struct {
-	conn  *sql.Conn
+	conn  lasting
 	stmts writeStmts
 	key   []byte // HashKey
 	seal  seal.Sealer
@@ -70,7 +70,7 @@ func newWriter(ctx context.Context, db *sql.DB, key []byte, sealer seal.Sealer) 
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: conn, key: key, seal: sealer, ready: uint64(time.Now().UnixNano())}
+	w := &writer{conn: lasting{conn}, key: key, seal: sealer, ready: uint64(time.Now().UnixNano())}
 	if w.head, err = readHead(ctx, conn, metaReceipts); err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (s *Store) between(ctx context.Context, run func(*writer) error) error {
 // write serves requests in groups until Close.
 func (s *Store) write(w *writer) {
 	defer close(s.stopped)
-	defer w.conn.Close()
+	defer w.conn.conn.Close()
 	defer w.stmts.close()
 	group := make([]*request, 0, maxGroup)
 	for {
@@ -306,7 +306,7 @@ func (w *writer) flush(version int64, head head) error {
 	return nil
 }
 
-func (w *writer) exec(stmt *sql.Stmt, args ...any) error {
+func (w *writer) exec(stmt lastingStmt, args ...any) error {
 	if _, err := stmt.Exec(args...); err != nil {
 		return dbError{err}
 	}
