@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,4 +59,27 @@ func CheckCitizen(c consent.Citizen) error {
 		return fmt.Errorf("a stored held body cannot be read: %w", err)
 	}
 	return nil
+}
+
+// CheckedValues counts the values in a store that may be sealed as they are read.
+type CheckedValues struct {
+	Citizens, Quarantined int
+	wrong                 int
+	first                 error
+}
+
+// Add counts what is wrong with a value, if anything is.
+func (v *CheckedValues) Add(problem error) {
+	if problem != nil {
+		v.wrong++
+		v.first = cmp.Or(v.first, problem)
+	}
+}
+
+// Found says what was read, and how much of it is wrong.
+func (v *CheckedValues) Found() (found string, err error) {
+	if v.wrong > 0 {
+		err = fmt.Errorf("%d values: %w", v.wrong, v.first)
+	}
+	return fmt.Sprintf("%d citizens, %d quarantined bodies", v.Citizens, v.Quarantined), err
 }

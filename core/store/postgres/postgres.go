@@ -61,7 +61,7 @@ type Store struct {
 	end      context.CancelFunc
 	working  sync.WaitGroup
 	resealMu sync.Mutex
-	resealed reseal
+	resealed seal.Pass
 	metrics  metrics
 	scrub    chan struct{} // has an element when somebody was erased since the last VACUUM
 }
@@ -122,7 +122,7 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.resealed.ended = inUse == 1
+	s.resealed.Ended = inUse == 1
 	if s.replica, err = s.join(ctx); err != nil {
 		return nil, err
 	}

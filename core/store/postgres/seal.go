@@ -3,7 +3,6 @@ package postgres
 import (
 	"bytes"
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -63,20 +62,12 @@ func (s *Store) useKeys(ctx context.Context) (inUse int, err error) {
 	return inUse, err
 }
 
-// reseal is how far the pass has come that brings everything under the first key.
-type reseal struct {
-	citizen, quarantined int64
-	ended                bool
-	// damaged is whether some value could not be opened: then its key stays in use.
-	damaged bool
-}
-
 // Reseal brings up to limit citizens, and as many quarantined bodies, under the key that seals now. A key that another
 // replica still seals with stays in use.
 func (s *Store) Reseal(ctx context.Context, limit int) (more bool, err error) {
 	s.resealMu.Lock()
 	defer s.resealMu.Unlock()
-	if s.resealed.ended {
+	if s.resealed.Ended {
 		return false, nil
 	}
 	at := s.resealed
@@ -86,7 +77,7 @@ func (s *Store) Reseal(ctx context.Context, limit int) (more bool, err error) {
 		if err != nil {
 			return err
 		}
-		quarantined, err := t.resealBodies(&at.damaged, &at.quarantined, limit, `quarantine`, `body`, `source, digest`, func(source string, digest []byte) seal.Place {
+		quarantined, err := t.resealBodies(&at.Damaged, &at.Quarantined, limit, `quarantine`, `body`, `source, digest`, func(source string, digest []byte) seal.Place {
 			return seal.Quarantined(source, digest)
 		})
 		if err != nil || citizens == limit || quarantined == limit {
@@ -94,12 +85,12 @@ func (s *Store) Reseal(ctx context.Context, limit int) (more bool, err error) {
 		}
 		// All open requests at once: they are few.
 		var last int64
-		if _, err := t.resealBodies(&at.damaged, &last, 1<<30, `erasure`, `records`, `''::text, subject`, func(_ string, subject []byte) seal.Place {
+		if _, err := t.resealBodies(&at.Damaged, &last, 1<<30, `erasure`, `records`, `''::text, subject`, func(_ string, subject []byte) seal.Place {
 			return seal.Erased(subject)
 		}); err != nil {
 			return err
 		}
-		if at.ended = true; !at.damaged {
+		if at.Ended = true; !at.Damaged {
 			t.write.Queue(`DELETE FROM meta WHERE starts_with(name, $1) AND name <> $2 AND substr(name, $3) NOT IN (SELECT seals FROM replica)`,
 				seal.KeyRows, t.sealer.First().Name(), len(seal.KeyRows)+1)
 		}
@@ -109,13 +100,10 @@ func (s *Store) Reseal(ctx context.Context, limit int) (more bool, err error) {
 		return false, err
 	}
 	s.resealed = at
-	if at.ended && at.damaged {
-		return false, errors.New("values that cannot be opened were left as they are; consentd store verify counts them")
-	}
-	return !at.ended, nil
+	return at.More()
 }
 
-func (t *tx) resealCitizens(at *reseal, limit int) (found int, err error) {
+func (t *tx) resealCitizens(at *seal.Pass, limit int) (found int, err error) {
 	type row struct {
 		id int64
 		seal.Who
@@ -126,19 +114,19 @@ func (t *tx) resealCitizens(at *reseal, limit int) (found int, err error) {
 		err = r.Scan(&c.id, &c.Source, &citizenID, &c.values[0], &c.values[1], &c.values[2], &c.values[3])
 		c.CitizenID = string(citizenID)
 		return c, err
-	}, `SELECT id, source, citizen_id, digest, grants, held, body FROM citizen WHERE id > $1 AND version > 0 ORDER BY id LIMIT $2 FOR UPDATE`, at.citizen, limit)
+	}, `SELECT id, source, citizen_id, digest, grants, held, body FROM citizen WHERE id > $1 AND version > 0 ORDER BY id LIMIT $2 FOR UPDATE`, at.Citizen, limit)
 	if err != nil {
 		return 0, err
 	}
 	for _, r := range all {
-		at.citizen = r.id
+		at.Citizen = r.id
 		if !slices.ContainsFunc(r.values[:], t.sealer.Stale) {
 			continue
 		}
 		for i, column := range []string{seal.Digest, seal.Grants, seal.Held, seal.Body} {
 			moved, err := t.sealer.Move(r.In(column), r.values[i])
 			if err != nil {
-				at.damaged = true
+				at.Damaged = true
 				continue
 			}
 			r.values[i] = moved

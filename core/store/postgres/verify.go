@@ -91,14 +91,7 @@ func (s *Store) verifyKeys(ctx context.Context) (string, error) {
 
 // verifyValues opens and decodes every value that may be sealed.
 func (s *Store) verifyValues(ctx context.Context) (string, error) {
-	citizens, quarantined, wrong := 0, 0, 0
-	var first error
-	check := func(err error) {
-		if err != nil {
-			wrong++
-			first = cmp.Or(first, err)
-		}
-	}
+	var v store.CheckedValues
 	for last := int64(0); ; {
 		page, err := collect(ctx, s.pool, func(row pgx.CollectableRow) (int64, error) {
 			var body []byte
@@ -110,13 +103,13 @@ func (s *Store) verifyValues(ctx context.Context) (string, error) {
 			if err == nil {
 				err = store.CheckCitizen(c)
 			}
-			check(err)
+			v.Add(err)
 			return r.id, nil
 		}, `SELECT `+citizenColumns+`, c.body FROM citizen c WHERE c.id > $1 ORDER BY c.id LIMIT $2`, last, verifyAt)
 		if err != nil {
 			return "", err
 		}
-		if citizens += len(page); len(page) < verifyAt {
+		if v.Citizens += len(page); len(page) < verifyAt {
 			break
 		}
 		last = page[len(page)-1]
@@ -133,13 +126,13 @@ func (s *Store) verifyValues(ctx context.Context) (string, error) {
 			if err == nil && len(body) != size {
 				err = fmt.Errorf("a stored %s has another length", seal.Quarantine)
 			}
-			check(err)
+			v.Add(err)
 			return id, nil
 		}, `SELECT id, source, digest, size, body FROM quarantine WHERE id > $1 ORDER BY id LIMIT $2`, last, verifyAt)
 		if err != nil {
 			return "", err
 		}
-		if quarantined += len(page); len(page) < verifyAt {
+		if v.Quarantined += len(page); len(page) < verifyAt {
 			break
 		}
 		last = page[len(page)-1]
@@ -149,15 +142,12 @@ func (s *Store) verifyValues(ctx context.Context) (string, error) {
 		err := row.Scan(&subject, &stored)
 		if err == nil {
 			_, wrong := s.sealer.Open(seal.Erased(subject), stored)
-			check(wrong)
+			v.Add(wrong)
 		}
 		return struct{}{}, err
 	}, `SELECT subject, records FROM erasure`)
 	if err != nil {
 		return "", err
 	}
-	if first != nil {
-		first = fmt.Errorf("%d values: %w", wrong, first)
-	}
-	return fmt.Sprintf("%d citizens, %d quarantined bodies", citizens, quarantined), first
+	return v.Found()
 }

@@ -3,28 +3,19 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"slices"
 
 	"github.com/consentd/consentd/core/store/internal/seal"
 )
 
-// reseal is how far the pass has come that brings everything under the first key.
-type reseal struct {
-	citizen, quarantined int64
-	ended                bool
-	// damaged is whether some value could not be opened: then its key stays in use.
-	damaged bool
-}
-
 // Reseal brings up to limit citizens, and as many quarantined bodies, under the key that seals now.
 func (s *Store) Reseal(ctx context.Context, limit int) (more bool, err error) {
 	s.resealMu.Lock()
 	defer s.resealMu.Unlock()
-	var at reseal
+	var at seal.Pass
 	err = s.do(ctx, func(w *writer) error {
 		at = s.resealed
-		if at.ended {
+		if at.Ended {
 			return nil
 		}
 		citizens, err := w.resealCitizens(&at, limit)
@@ -41,8 +32,8 @@ func (s *Store) Reseal(ctx context.Context, limit int) (more bool, err error) {
 		if err := w.resealErasures(&at); err != nil {
 			return err
 		}
-		at.ended = true
-		if at.damaged {
+		at.Ended = true
+		if at.Damaged {
 			return nil
 		}
 		return w.exec(w.stmts.endKeys, len(seal.KeyRows), seal.KeyRows, w.seal.First().Name())
@@ -51,13 +42,10 @@ func (s *Store) Reseal(ctx context.Context, limit int) (more bool, err error) {
 		return false, err
 	}
 	s.resealed = at
-	if at.ended && at.damaged {
-		return false, errors.New("values that cannot be opened were left as they are; consentd store verify counts them")
-	}
-	return !at.ended, nil
+	return at.More()
 }
 
-func (w *writer) resealCitizens(at *reseal, limit int) (found int, err error) {
+func (w *writer) resealCitizens(at *seal.Pass, limit int) (found int, err error) {
 	type row struct {
 		id int64
 		seal.Who
@@ -66,12 +54,12 @@ func (w *writer) resealCitizens(at *reseal, limit int) (found int, err error) {
 	all, err := gather(w, func(rows *sql.Rows) (r row, err error) {
 		err = rows.Scan(&r.id, &r.Source, &r.CitizenID, &r.values[0], &r.values[1], &r.values[2], &r.values[3])
 		return r, err
-	}, `SELECT id, source, citizen_id, digest, grants, held, body FROM citizen WHERE id > ? ORDER BY id LIMIT ?`, at.citizen, limit)
+	}, `SELECT id, source, citizen_id, digest, grants, held, body FROM citizen WHERE id > ? ORDER BY id LIMIT ?`, at.Citizen, limit)
 	if err != nil {
 		return 0, err
 	}
 	for _, r := range all {
-		at.citizen = r.id
+		at.Citizen = r.id
 		if !slices.ContainsFunc(r.values[:], w.seal.Stale) {
 			continue
 		}
@@ -79,7 +67,7 @@ func (w *writer) resealCitizens(at *reseal, limit int) (found int, err error) {
 		for i, column := range []string{seal.Digest, seal.Grants, seal.Held, seal.Body} {
 			moved, err := w.seal.Move(r.Who.In(column), r.values[i])
 			if err != nil {
-				at.damaged, moved = true, r.values[i]
+				at.Damaged, moved = true, r.values[i]
 			}
 			args = append(args, orNull(moved))
 		}
@@ -90,7 +78,7 @@ func (w *writer) resealCitizens(at *reseal, limit int) (found int, err error) {
 	return len(all), nil
 }
 
-func (w *writer) resealQuarantine(at *reseal, limit int) (found int, err error) {
+func (w *writer) resealQuarantine(at *seal.Pass, limit int) (found int, err error) {
 	type row struct {
 		id           int64
 		source       string
@@ -99,18 +87,18 @@ func (w *writer) resealQuarantine(at *reseal, limit int) (found int, err error) 
 	all, err := gather(w, func(rows *sql.Rows) (r row, err error) {
 		err = rows.Scan(&r.id, &r.source, &r.digest, &r.body)
 		return r, err
-	}, `SELECT id, source, digest, body FROM quarantine WHERE id > ? ORDER BY id LIMIT ?`, at.quarantined, limit)
+	}, `SELECT id, source, digest, body FROM quarantine WHERE id > ? ORDER BY id LIMIT ?`, at.Quarantined, limit)
 	if err != nil {
 		return 0, err
 	}
 	for _, r := range all {
-		at.quarantined = r.id
+		at.Quarantined = r.id
 		if !w.seal.Stale(r.body) {
 			continue
 		}
 		moved, err := w.seal.Move(seal.Quarantined(r.source, r.digest), r.body)
 		if err != nil {
-			at.damaged = true
+			at.Damaged = true
 			continue
 		}
 		if err := w.exec(w.stmts.resealQuarantine, moved, r.id); err != nil {
@@ -121,7 +109,7 @@ func (w *writer) resealQuarantine(at *reseal, limit int) (found int, err error) 
 }
 
 // resealErasures brings all open requests under the key at once: they are few.
-func (w *writer) resealErasures(at *reseal) error {
+func (w *writer) resealErasures(at *seal.Pass) error {
 	type row struct {
 		id               int64
 		subject, records []byte
@@ -139,7 +127,7 @@ func (w *writer) resealErasures(at *reseal) error {
 		}
 		moved, err := w.seal.Move(seal.Erased(r.subject), r.records)
 		if err != nil {
-			at.damaged = true
+			at.Damaged = true
 			continue
 		}
 		if err := w.exec(w.stmts.resealErasure, moved, r.id); err != nil {

@@ -59,7 +59,7 @@ type Store struct {
 	states states.Cache
 
 	resealMu sync.Mutex
-	resealed reseal
+	resealed seal.Pass
 
 	claimMu sync.Mutex
 	claims  map[string]map[int64]bool // target -> citizen
@@ -132,7 +132,7 @@ func open(ctx context.Context, path string, keys [][]byte) (_ *Store, err error)
 	if s.key, inUse, err = useKeys(ctx, sealer, db); err != nil {
 		return nil, err
 	}
-	s.resealed.ended = inUse == 1
+	s.resealed.Ended = inUse == 1
 	if s.ledger, err = readLedger(ctx, db); err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -156,14 +155,7 @@ func (s *Store) verifyValues(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer rows.Close()
-	citizens, quarantined, wrong := 0, 0, 0
-	var first error
-	check := func(err error) {
-		if err != nil {
-			wrong++
-			first = cmp.Or(first, err)
-		}
-	}
+	var v store.CheckedValues
 	for rows.Next() {
 		var of seal.Who
 		var body []byte
@@ -172,8 +164,8 @@ func (s *Store) verifyValues(ctx context.Context) (string, error) {
 			return "", err
 		}
 		r.Who = of
-		citizens++
-		check(s.verifyCitizen(r, body))
+		v.Citizens++
+		v.Add(s.verifyCitizen(r, body))
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return "", err
@@ -190,12 +182,12 @@ func (s *Store) verifyValues(ctx context.Context) (string, error) {
 		if err := bodies.Scan(&source, &digest, &size, &stored); err != nil {
 			return "", err
 		}
-		quarantined++
+		v.Quarantined++
 		body, err := s.seal.Open(seal.Quarantined(source, digest), stored)
 		if err == nil && len(body) != size {
 			err = fmt.Errorf("a stored %s has another length", seal.Quarantine)
 		}
-		check(err)
+		v.Add(err)
 	}
 	if err := errors.Join(bodies.Err(), bodies.Close()); err != nil {
 		return "", err
@@ -211,12 +203,10 @@ func (s *Store) verifyValues(ctx context.Context) (string, error) {
 			return "", err
 		}
 		_, err := s.seal.Open(seal.Erased(subject), stored)
-		check(err)
+		v.Add(err)
 	}
-	if first != nil {
-		first = fmt.Errorf("%d values: %w", wrong, first)
-	}
-	return fmt.Sprintf("%d citizens, %d quarantined bodies", citizens, quarantined), errors.Join(first, requests.Err())
+	found, err := v.Found()
+	return found, errors.Join(err, requests.Err())
 }
 
 func (s *Store) verifyCitizen(r citizenRow, stored []byte) error {

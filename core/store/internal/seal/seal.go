@@ -203,6 +203,22 @@ func (s Sealer) Move(at Place, stored []byte) ([]byte, error) {
 	return s.Seal(at, value), nil
 }
 
+// Pass is how far a walk through a store has come that seals everything anew with the first key.
+type Pass struct {
+	Citizen, Quarantined int64
+	Ended                bool
+	// Damaged is whether some value could not be opened: then its key stays in use.
+	Damaged bool
+}
+
+// More is whether it goes on. The error is for one that has ended and left something behind.
+func (p Pass) More() (bool, error) {
+	if p.Ended && p.Damaged {
+		return false, errors.New("values that cannot be opened were left as they are; consentd store verify counts them")
+	}
+	return !p.Ended, nil
+}
+
 // ErrKeyMissing says that the store has values that none of the keys opens.
 var ErrKeyMissing = errors.New("encryption key is missing")
 
