@@ -107,6 +107,19 @@ func says(t *testing.T, path, text string) bool {
 	return false
 }
 
+// tamper changes a closed store behind its back.
+func tamper(t *testing.T, path, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
 func TestSealedFileSaysNothing(t *testing.T) {
 	for name, keys := range map[string][][]byte{"clear": nil, "sealed": {oldKey}} {
 		path := filepath.Join(t.TempDir(), "consentd.db")
@@ -195,6 +208,24 @@ func TestRotation(t *testing.T) {
 	s.Close()
 }
 
+// TestKeyOfDamagedValueStays: a value that does not open is said to be left, and its key does not count as out of use.
+func TestKeyOfDamagedValueStays(t *testing.T) {
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "consentd.db")
+	s := open1(t, path, oldKey)
+	fillStore(t, s, 4)
+	s.Close()
+	tamper(t, path, `UPDATE citizen SET body = CAST(substr(body, 1, length(body) - 1) || x'00' AS BLOB) WHERE citizen_id = 'c1'`)
+	s = open1(t, path, newKey, oldKey)
+	if more, err := s.Reseal(ctx, 100); more || err == nil || !strings.Contains(err.Error(), "store verify") {
+		t.Errorf("%v, %v", more, err)
+	}
+	s.Close()
+	if s, err := Open(ctx, path, newKey); !errors.Is(err, seal.ErrKeyMissing) {
+		t.Errorf("opened without the old key: %v, %v", s, err)
+	}
+}
+
 // TestOpenRefusesKeys: without the key of what is sealed a store is not opened, and stays as it is.
 func TestOpenRefusesKeys(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "consentd.db")
@@ -230,7 +261,7 @@ func TestOpenRefusesKeys(t *testing.T) {
 // harms nobody else.
 func TestSealedValueStaysInItsPlace(t *testing.T) {
 	ctx := context.Background()
-	for name, tamper := range map[string]string{
+	for name, statement := range map[string]string{
 		"of another":      `UPDATE citizen SET body = (SELECT body FROM citizen WHERE citizen_id = 'c2') WHERE citizen_id = 'c1'`,
 		"another column":  `UPDATE citizen SET body = held WHERE citizen_id = 'c0'; UPDATE citizen SET body = grants WHERE citizen_id = 'c1'`,
 		"changed":         `UPDATE citizen SET body = CAST(substr(body, 1, length(body) - 1) || x'00' AS BLOB) WHERE citizen_id = 'c1'`,
@@ -241,14 +272,7 @@ func TestSealedValueStaysInItsPlace(t *testing.T) {
 		s := open1(t, path, oldKey)
 		fillStore(t, s, 4)
 		s.Close()
-		db, err := sql.Open("sqlite", "file:"+path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := db.Exec(tamper); err != nil {
-			t.Fatal(err)
-		}
-		db.Close()
+		tamper(t, path, statement)
 		s = open1(t, path, oldKey)
 		if _, err := s.Citizen(ctx, "s", "c1"); err == nil || strings.Contains(err.Error(), secretWord) {
 			t.Errorf("%s: %v", name, err)

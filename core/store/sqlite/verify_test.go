@@ -80,14 +80,7 @@ func TestVerify(t *testing.T) {
 		deliver(t, s)
 		s.Close()
 		if tc.tamper != "" {
-			db, err := sql.Open("sqlite", "file:"+path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := db.Exec(tc.tamper); err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			db.Close()
+			tamper(t, path, tc.tamper)
 		}
 		before, err := os.ReadFile(path)
 		if err != nil {
