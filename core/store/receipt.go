@@ -93,3 +93,34 @@ func (c *Chain) End(receipts int64, head []byte) {
 		c.Broken, c.Problem = c.Receipts+1, "receipts are missing at the end"
 	}
 }
+
+// Receipt is the lasting proof of one confirmed delivery.
+type Receipt struct {
+	ID        int64
+	Source    string
+	CitizenID string
+	Rule      string
+	Target    string
+	Version   int64
+	SentAt    time.Time
+	Received  time.Time
+	Confirmed time.Time
+	// Withdrawal is whether it confirmed one.
+	Withdrawal bool
+	Outcome    string
+	// Digest is the SHA-256 of what was delivered, Reference the vendor's own name for it, and Transactions the
+	// ids under which the sender recorded what the rule read. They are empty once the citizen is erased;
+	// Sealed, their keyed hash, stays.
+	Digest       []byte
+	Reference    string
+	Transactions []string
+	Sealed       []byte
+	// Plugin is its type and version.
+	Plugin string
+	// Config is the hash of the configuration in force.
+	Config string
+	// Subject is the keyed hash of Source and CitizenID. It stays when the citizen is erased.
+	Subject []byte
+	// Hash chains the receipt to the one before.
+	Hash []byte
+}
