@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/store"
@@ -65,7 +66,7 @@ type Options struct {
 
 // NewHandler makes the handler of the admin address.
 func NewHandler(o Options) http.Handler {
-	h := &handler{o}
+	h := &handler{Options: o}
 	api := http.NewServeMux()
 	for _, route := range h.routes() {
 		api.Handle(route.Pattern, h.guard(route))
@@ -127,7 +128,10 @@ func (h *handler) routes() []Route {
 	}
 }
 
-type handler struct{ Options }
+type handler struct {
+	Options
+	ready singleflight.Group
+}
 
 // checkHost refuses what a browser was tricked into sending to a name that resolves to this machine. Where
 // callers show who they are that is harmless, and the name may be any.

@@ -98,7 +98,7 @@ func newDesk(t *testing.T, admin config.Admin) *desk {
 			t.Fatal(err)
 		}
 	}
-	d.handler, d.Handler = &handler{o}, NewHandler(o)
+	d.handler, d.Handler = &handler{Options: o}, NewHandler(o)
 	return d
 }
 

@@ -25,7 +25,7 @@ securityContext:
   capabilities: { drop: [ALL] }
 startupProbe:
   httpGet: { path: /readyz, port: admin }
-  timeoutSeconds: 6
+  timeoutSeconds: 3
   periodSeconds: 2
   failureThreshold: {{ div .Values.startupSeconds 2 }}
 livenessProbe:
@@ -34,7 +34,7 @@ livenessProbe:
   periodSeconds: 20
 readinessProbe:
   httpGet: { path: /readyz, port: admin }
-  timeoutSeconds: 6
+  timeoutSeconds: 3
   periodSeconds: 5
 resources: {{- toYaml .Values.resources | nindent 2 }}
 volumeMounts:
