@@ -46,7 +46,7 @@ func (a *App) ofCitizen(use, short string, run func(ctx context.Context, l *live
 }
 
 func (a *App) citizenShow() *cobra.Command {
-	return a.ofCitizen("show", "Show what is known of a citizen and where their deliveries stand; it is personal data",
+	cmd := a.ofCitizen("show", "Show what is known of a citizen and where their deliveries stand; it is personal data",
 		func(ctx context.Context, l *live, source, id string) error {
 			c, err := l.client().Citizen(ctx, source, id)
 			if err != nil {
@@ -76,6 +76,10 @@ func (a *App) citizenShow() *cobra.Command {
 			}
 			return t.flush()
 		})
+	cmd.Long = "Show a citizen's newest state and what of it is allowed now, grants that are held, and where the delivery of each rule\n" +
+		"stands. It is personal data: it takes the role operator, and the audit has a line of it."
+	cmd.Example = "  consentd citizen show c-4711\n  consentd citizen show c-4711 --source dataguard --json"
+	return cmd
 }
 
 func (a *App) printPermissions(heading string, permissions []admin.Permission) error {
@@ -150,7 +154,7 @@ func (a *App) citizenResync() *cobra.Command {
 }
 
 func (a *App) citizenRelease() *cobra.Command {
-	return a.ofCitizen("release", "Let a citizen's held grants through", func(ctx context.Context, l *live, source, id string) error {
+	cmd := a.ofCitizen("release", "Let a citizen's held grants through", func(ctx context.Context, l *live, source, id string) error {
 		if err := l.client().ReleaseHeld(ctx, source, id); err != nil {
 			return err
 		}
@@ -160,6 +164,11 @@ func (a *App) citizenRelease() *cobra.Command {
 		fmt.Fprintln(a.Stdout, "released")
 		return nil
 	})
+	cmd.Long = "Let through what a citizen was granted by a message that was sent later on older evidence than was known. It may be a\n" +
+		"retry, stamped anew, of what they have taken back since: make sure that they do allow it. `consentd citizen show`\n" +
+		"shows what is held."
+	cmd.Example = "  consentd citizen release c-4711"
+	return cmd
 }
 
 func (a *App) citizenErase() *cobra.Command {
@@ -194,6 +203,10 @@ func (a *App) citizenErase() *cobra.Command {
 			}
 			return nil
 		})
+	cmd.Long = "Remove everything of a citizen for good: state, deliveries, quarantined bodies that name them, and what receipts tell\n" +
+		"of them. The keyed hash that stays stops updates whose evidence is not newer. Targets with erase = true are asked to\n" +
+		"forget them too, until they have. Erase at the sender first, or it goes on sending."
+	cmd.Example = "  consentd citizen erase c-4711\n  consentd citizen erase c-4711 --source dataguard --yes"
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask back")
 	return cmd
 }

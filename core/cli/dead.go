@@ -87,7 +87,7 @@ func (a *App) deadList() *cobra.Command {
 }
 
 func (a *App) deadShow() *cobra.Command {
-	return withID("show", "Show one dead letter", func(ctx context.Context, l *live, id int64) error {
+	cmd := withID("show", "Show one dead letter", func(ctx context.Context, l *live, id int64) error {
 		p, err := l.client().Dead(ctx, admin.DeadSelection{ID: id}, 0, 1)
 		if err != nil {
 			return err
@@ -113,6 +113,10 @@ func (a *App) deadShow() *cobra.Command {
 		t.row("  next retry", until(d.NextRetry))
 		return t.flush()
 	})
+	cmd.Long = "Show one dead letter, by the ID that `consentd dead list` shows: what stopped, why, how often it was tried, and when it\n" +
+		"is tried again by itself. With a token that may only read, the citizen is left out."
+	cmd.Example = "  consentd dead show 42"
+	return cmd
 }
 
 // deadPart is how many dead letters are changed in one commit.

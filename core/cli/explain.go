@@ -23,7 +23,11 @@ func (a *App) explain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain FILE|-",
 		Short: "Show which rules match one update and what each target would get; sends nothing",
-		Args:  cobra.ExactArgs(1),
+		Long: "Take an update from a file, or with - from standard input, through the rules of a configuration, and print what each\n" +
+			"target would get of somebody of whom nothing else is known. No daemon and no store is asked, nothing is sent, and\n" +
+			"lookups are asked only with --lookup. It ends with 1 when a rule fails.",
+		Example: "  consentd explain --config config.hcl update.json\n  consentd explain --config config.hcl --at 2026-03-02T09:14:05Z update.json",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			now, err := parseTime(at)
 			if err != nil {

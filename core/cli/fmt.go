@@ -23,7 +23,8 @@ func (a *App) fmt() *cobra.Command {
 		Short: "Rewrite configuration files in the usual layout",
 		Long: "Rewrite configuration files in the usual layout and print the names of those that changed. A directory stands\n" +
 			"for its *.hcl files. The path - formats standard input to standard output.",
-		Args: cobra.MinimumNArgs(1),
+		Example: "  consentd fmt config.hcl\n  consentd fmt --check --diff .",
+		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			changed := false
 			for _, arg := range args {

@@ -15,7 +15,8 @@ func (a *App) targetRelease() *cobra.Command {
 		Long: "Make a target's blown fuse whole, and let through the grants it holds, however many they are. What counts for\n" +
 			"max_grants begins anew. Look first at what grants so much: if it is a rule, mend it and reload, and what is\n" +
 			"held goes out as the mended rule says.",
-		Args: cobra.ExactArgs(1),
+		Example: "  consentd target release crm",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n, err := l.client().ReleaseFuse(cmd.Context(), args[0])
 			if err != nil {

@@ -60,7 +60,10 @@ func (a *App) optionsList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the sender's options: their ids, what they mean, and what the configuration calls them",
-		Args:  cobra.NoArgs,
+		Long: "Ask the sender's API for its options, and list the id of each, its purpose, data and party, and the name of the option\n" +
+			"block that has the id. It asks by itself, with the source's api block, and needs no daemon.",
+		Example: "  consentd options list --config config.hcl",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, _, all, err := a.askOptions(cmd.Context(), q)
 			if err != nil {
@@ -86,7 +89,10 @@ func (a *App) optionsGenerate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "generate",
 		Short: "Write option blocks for the ids that the configuration does not name yet",
-		Args:  cobra.NoArgs,
+		Long: "Ask the sender's API for its options, and print a block for each id that no option block of the configuration has yet,\n" +
+			"with what it means as a comment. The names are made of that: change them before rules use them.",
+		Example: "  consentd options generate --config config.hcl > options.hcl",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, _, all, err := a.askOptions(cmd.Context(), q)
 			if err != nil {

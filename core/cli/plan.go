@@ -27,7 +27,8 @@ func (a *App) plan() *cobra.Command {
 			"own configuration or below, and relative paths in it start there, as they will. Without --config it is the\n" +
 			"daemon's own, as it is on disk now.\n\n" +
 			"The ID that a plan ends with is for `consentd reload --plan ID`, which refuses to do what the plan did not say.",
-		Args: cobra.NoArgs,
+		Example: "  consentd plan\n  consentd plan --config new.hcl --target crm --samples 10",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if r.Samples < 0 || r.Samples > 100 {
 				return usage("--samples %d is none: give a number from 0 to 100", r.Samples)

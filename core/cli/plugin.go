@@ -61,6 +61,9 @@ func (a *App) pluginList() *cobra.Command {
 	var c configured
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the target types there are", Args: cobra.NoArgs,
+		Long: "List the target types that are bundled, and with a configuration those of its plugin_dir as well. TYPE is the first word\n" +
+			"of a target block.",
+		Example: "  consentd plugin list\n  consentd plugin list --config config.hcl",
 		RunE: func(*cobra.Command, []string) error {
 			f, err := a.pluginFinder(c)
 			if err != nil {
@@ -97,6 +100,9 @@ func (a *App) pluginDescribe() *cobra.Command {
 	var c configured
 	cmd := &cobra.Command{
 		Use: "describe TYPE", Short: "Show what a target's config and a rule's record may hold", Args: cobra.ExactArgs(1),
+		Long: "Show what the config block of a target of the type and the record of a rule that feeds one may hold: each name, its type,\n" +
+			"whether it is required, and what it means. The plugin itself is asked; an external one is found with the configuration.",
+		Example: "  consentd plugin describe mailchimp\n  consentd plugin describe acme --config config.hcl",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := a.pluginFinder(c)
 			if err != nil {
@@ -126,7 +132,8 @@ func (a *App) pluginDescribe() *cobra.Command {
 func (a *App) pluginSum() *cobra.Command {
 	return &cobra.Command{
 		Use: "sum FILE", Short: "Print the block that lets consentd run an external plugin", Args: cobra.ExactArgs(1),
-		Long: "Prints the plugin block for a configuration: an external plugin runs only if the sum of its executable is known.",
+		Long:    "Prints the plugin block for a configuration: an external plugin runs only if the sum of its executable is known.",
+		Example: "  consentd plugin sum plugins.d/consentd-plugin-acme",
 		RunE: func(_ *cobra.Command, args []string) error {
 			typ, err := supervise.ExternalType(args[0])
 			if err != nil {

@@ -19,6 +19,7 @@ func (a *App) pluginCheck() *cobra.Command {
 		Use: "check TYPE", Short: "Ask the targets of a type whether their credentials work", Args: cobra.ExactArgs(1),
 		Long: "Starts the plugin with the configuration of each target of the type and asks it whether the vendor takes the credentials.\n" +
 			"Nothing is changed there. It ends with 1 where one does not work, or cannot tell.",
+		Example: "  consentd plugin check salesforce --config config.hcl\n  consentd plugin check salesforce --target crm --config config.hcl",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := a.load(c)
 			if err != nil {

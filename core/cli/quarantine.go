@@ -62,7 +62,7 @@ func (a *App) quarantineList() *cobra.Command {
 }
 
 func (a *App) quarantineShow() *cobra.Command {
-	return withID("show", "Print one body as it came; it holds personal data", func(ctx context.Context, l *live, id int64) error {
+	cmd := withID("show", "Print one body as it came; it holds personal data", func(ctx context.Context, l *live, id int64) error {
 		q, err := l.client().Quarantined(ctx, id)
 		if err != nil {
 			return err
@@ -73,6 +73,10 @@ func (a *App) quarantineShow() *cobra.Command {
 		_, err = a.Stdout.Write(append(q.Body, '\n'))
 		return err
 	})
+	cmd.Long = "Print one body as it came, by the ID that `consentd quarantine list` shows. It holds personal data: it takes the role\n" +
+		"operator, and the audit has a line of it. With --json its source, the reason and when it came are there too."
+	cmd.Example = "  consentd quarantine show 7\n  consentd quarantine show 7 --json"
+	return cmd
 }
 
 // replayedAll is what `quarantine replay --all --json` prints.
@@ -170,7 +174,7 @@ func (a *App) replayAll(ctx context.Context, l live, source string) error {
 }
 
 func (a *App) quarantineDiscard() *cobra.Command {
-	return withID("discard", "Remove one body for good", func(ctx context.Context, l *live, id int64) error {
+	cmd := withID("discard", "Remove one body for good", func(ctx context.Context, l *live, id int64) error {
 		if err := l.client().DiscardQuarantined(ctx, id); err != nil {
 			return err
 		}
@@ -180,4 +184,8 @@ func (a *App) quarantineDiscard() *cobra.Command {
 		fmt.Fprintln(a.Stdout, "discarded")
 		return nil
 	})
+	cmd.Long = "Remove one body for good. What it says of a citizen then never arrives: look at it first with `consentd quarantine show`,\n" +
+		"and try `consentd quarantine replay`. What is older than retention > quarantine goes by itself."
+	cmd.Example = "  consentd quarantine discard 7"
+	return cmd
 }

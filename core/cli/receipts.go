@@ -19,7 +19,8 @@ func (a *App) receiptsVerify() *cobra.Command {
 		Short: "Find out whether a receipt was changed or removed",
 		Long: "Read every receipt and check that each follows from the one before. Keep the number and the head that this prints\n" +
 			"somewhere else: with them, nobody who can write to the store can take receipts from its end unnoticed.",
-		Args: cobra.NoArgs,
+		Example: "  consentd receipts verify\n  consentd receipts verify --json",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := l.client().VerifyReceipts(cmd.Context())
 			if err != nil {
@@ -52,6 +53,9 @@ func (a *App) receiptsExport() *cobra.Command {
 	var after int64
 	cmd := &cobra.Command{
 		Use: "export", Short: "Print all receipts, one JSON object a line, oldest first", Args: cobra.NoArgs,
+		Long: "Print all receipts, one JSON object a line, oldest first. Whose each is stands in it as a keyed hash alone. Each is\n" +
+			"chained to the one before by its hash, and an export goes on where an earlier one ended with --after and its last id.",
+		Example: "  consentd receipts export > receipts.jsonl\n  consentd receipts export --after 20000 >> receipts.jsonl",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			lines := json.NewEncoder(a.Stdout)
 			for {

@@ -25,7 +25,8 @@ func (a *App) reconcile() *cobra.Command {
 			"what differs. By default that is only where less is allowed than is held; --repair all mends the rest too, and --repair\n" +
 			"none only reports. With TARGET it is about that target alone. The report names nobody: citizens are in it as the keyed\n" +
 			"hashes that receipts have. The daemon does it, and goes on when this command is ended.",
-		Args: cobra.MaximumNArgs(1),
+		Example: "  consentd reconcile --repair none\n  consentd reconcile crm",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if in.Repair != "" && !slices.Contains(config.Repairs, in.Repair) {
 				return usage("--repair %q is none: give none, withdrawals or all", in.Repair)

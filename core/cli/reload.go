@@ -20,7 +20,8 @@ func (a *App) reload() *cobra.Command {
 			"With --plan it is refused as well if the configuration is not the one that was planned, or the one in force not\n" +
 			"the one it was planned from. If updates came since, everybody is counted again, and it is refused if any target\n" +
 			"would be granted more than the plan said.",
-		Args: cobra.NoArgs,
+		Example: "  consentd reload\n  consentd reload --plan 5f0c1a9e7b2d",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			reload := l.client().Reload
 			if plan != "" {

@@ -23,7 +23,8 @@ func (a *App) run() *cobra.Command {
 			"are finished, and what is pending stays in the store.\n\n" +
 			"--dev needs no configuration: a temporary store, the bundled vendors' simulators, a sample update a second,\n" +
 			"and what arrives at the vendors is printed.",
-		Args: cobra.NoArgs,
+		Example: "  consentd run --config config.hcl\n  consentd run --dev",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dev {
 				if c.path != "" {

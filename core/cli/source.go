@@ -23,7 +23,9 @@ func (a *App) source() *cobra.Command {
 		a.sourceStatus("pause", cpm.Paused, "Pause the subscription at the sender",
 			"Pause the subscription at the sender, which loses what changes meanwhile: it is not queued there.",
 			"The sender discards what changes from now on. After `consentd source resume NAME`, repair with `consentd source repair NAME`."),
-		a.sourceStatus("resume", cpm.Active, "Let a paused subscription go on", "",
+		a.sourceStatus("resume", cpm.Active, "Let a paused subscription go on",
+			"Have the sender post again. What changed while the subscription was paused is not sent later: `consentd source repair`\n"+
+				"reads it from the sender's API.",
 			"What changed while it was paused was not sent, and will not be. Read it now: consentd source repair NAME"))
 }
 
@@ -79,7 +81,8 @@ func (a *App) sourceRepair() *cobra.Command {
 		Short: "Read what changed at the sender since everything was known here",
 		Long: "Read what changed at the sender since everything was known here. The daemon does it by itself after every start, after\n" +
 			"heartbeat without a webhook, and every repair_every; this does it now, as after a pause of the subscription.",
-		Args: cobra.ExactArgs(1),
+		Example: "  consentd source repair dataguard\n  consentd source repair dataguard --detach",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.watch(cmd.Context(), &w, args[0], func(ctx context.Context) (admin.Progress, error) {
 				return w.client().Repair(ctx, args[0])
@@ -95,7 +98,10 @@ func (a *App) sourceStop() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stop NAME",
 		Short: "Give up the backfill or repair that is under way",
-		Args:  cobra.ExactArgs(1),
+		Long: "Give up the backfill or repair that is under way, for good: it does not go on after a restart either. What it has read\n" +
+			"stays known and is delivered. The next repair begins when it is due.",
+		Example: "  consentd source stop dataguard",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n, err := l.client().StopSource(cmd.Context(), args[0])
 			if err != nil {

@@ -15,7 +15,11 @@ func (a *App) status() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show targets, backlog, the oldest withdrawal and the last error",
-		Args:  cobra.NoArgs,
+		Long: "Show what the daemon does: its sources, where each target stands, how much is pending, dead or held, the oldest\n" +
+			"withdrawal that its target has not confirmed, and after that whatever a person has to see to. It ends with 0 when\n" +
+			"the daemon answers, whatever it says.",
+		Example: "  consentd status\n  consentd status --json --address unix:///run/consentd/admin.sock",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := l.client().Status(cmd.Context())
 			if err != nil {

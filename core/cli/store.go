@@ -20,6 +20,7 @@ func (a *App) store() *cobra.Command {
 
 func (a *App) storeVerify() *cobra.Command {
 	return a.storeVerb("verify [FILE]", "Find out whether the store is whole",
+		"  consentd store verify --config config.hcl\n  consentd store verify --config config.hcl backup.db",
 		"Read the whole store and check it: the file, references, the schema, the encryption keys, the chain of receipts, that\n"+
 			"every update is accounted for, and that every value opens and can be read. Nothing is changed, and the daemon may run.\n"+
 			"With FILE, that file is checked in place of the configured one: a backup.",
@@ -45,7 +46,7 @@ func (a *App) storeVerify() *cobra.Command {
 }
 
 func (a *App) storeBackup() *cobra.Command {
-	return a.storeVerb("backup FILE", "Copy the store to a new file",
+	return a.storeVerb("backup FILE", "Copy the store to a new file", "  consentd store backup --config config.hcl backup.db",
 		"Copy the store to a file that does not exist yet, and verify the copy. The daemon may run: what was committed when the\n"+
 			"copy began is in it. What is sealed stays sealed. To restore, stop the daemon, remove the store's -wal and -shm files,\n"+
 			"and put the copy in the store's place.",
@@ -65,11 +66,11 @@ func (a *App) storeBackup() *cobra.Command {
 }
 
 // storeVerb is a verb that works on the configured store's file and ends with checks.
-func (a *App) storeVerb(use, short, long string, args cobra.PositionalArgs,
+func (a *App) storeVerb(use, short, example, long string, args cobra.PositionalArgs,
 	run func(context.Context, *config.Config, []string) ([]store.Check, error)) *cobra.Command {
 	var c configured
 	cmd := &cobra.Command{
-		Use: use, Short: short, Long: long, Args: args,
+		Use: use, Short: short, Long: long, Example: example, Args: args,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := a.load(c)
 			if err != nil {

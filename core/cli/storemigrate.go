@@ -21,7 +21,8 @@ func (a *App) storeMigrate() *cobra.Command {
 			"Broken off, the same command goes on where it was. Nothing uses the new store before all of it is verified: rows are\n" +
 			"counted, and receipts, the ledger and every value checked. FILE stays as it is; put it away afterwards, so that\n" +
 			"no daemon is started with it again.",
-		Args: cobra.NoArgs,
+		Example: "  consentd store migrate --config config.hcl --from sqlite:consentd.db",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			path, ok := strings.CutPrefix(from, "sqlite:")
 			if path = strings.TrimPrefix(path, "//"); !ok || path == "" {

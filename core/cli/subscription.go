@@ -36,6 +36,7 @@ func (a *App) ofSubscription(use, short, long string, checks bool, run func(ctx 
 	var s subscribing
 	cmd := &cobra.Command{
 		Use: use + " NAME", Short: short, Long: long, Args: cobra.ExactArgs(1),
+		Example: "  consentd source " + use + " dataguard --config config.hcl",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, src, client, err := a.api(s.configured, args[0])
 			if err != nil {
@@ -95,7 +96,9 @@ func (a *App) sourceRegister() *cobra.Command {
 }
 
 func (a *App) sourceShow() *cobra.Command {
-	return a.ofSubscription("show", "Show the subscription as it stands at the sender", "", false,
+	return a.ofSubscription("show", "Show the subscription as it stands at the sender",
+		"Ask the sender's API for the subscription of a source, by its name, api > subscription > name, and show its status, its\n"+
+			"address and what it posts with. No credential is shown.", false,
 		func(ctx context.Context, s subscribing, src config.Source, c *cpm.Client) error {
 			found, err := find(ctx, c, src)
 			if err != nil {

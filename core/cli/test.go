@@ -34,6 +34,7 @@ func (a *App) test() *cobra.Command {
 		Long: "Run the tests of rules in *.test.hcl: updates in, expected records out. Nothing is sent, no lookup is asked and no\n" +
 			"store is opened. PATH is a test file, or a directory with some (default: the configuration's directory).\n\n" +
 			"It ends with 0 when all tests passed, 1 when one failed, and 2 when the configuration or a test cannot be read.",
+		Example: "  consentd test --config config.hcl\n  consentd test --config config.hcl --run withdrawal mapping.test.hcl",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			suite, match, err := a.suite(cmd, c, args)
 			if err != nil {

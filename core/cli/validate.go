@@ -15,7 +15,11 @@ func (a *App) validate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "validate",
 		Short: "Go the way of run up to where updates would flow, and say what is wrong",
-		Args:  cobra.NoArgs,
+		Long: "Read the configuration, start its plugins, and check every rule and record against what they take, as run does; then,\n" +
+			"unless --offline, ask the vendors, lookups and senders whether they take the credentials. Nothing is changed anywhere.\n" +
+			"What is wrong is said with its place and what to write there, and it ends with 2.",
+		Example: "  consentd validate --config config.hcl\n  consentd validate --config config.hcl --offline --json",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := a.load(c)
 			if err != nil {

@@ -10,9 +10,11 @@ import (
 func (a *App) version() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Use:     "version",
+		Short:   "Print the version",
+		Long:    "Print the version of consentd, that of the Go that it was built with, and the system that it was built for.",
+		Example: "  consentd version\n  consentd version --json",
+		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if asJSON {
 				return printJSON(a.Stdout, map[string]string{
