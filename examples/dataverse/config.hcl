@@ -64,11 +64,12 @@ target "dataverse" "crm" {
 }
 
 # The do-not columns of a contact that is there already, found by the customer number that DataGuard
-# knows it by. They are inverted: true means that the person may not be contacted.
+# knows it by. They are inverted: true means that the person may not be contacted. It is told of whoever has
+# said anything about a channel; what they have said nothing about is not allowed.
 rule "contact" {
   source = source.dataguard
   target = target.crm
-  when   = permission.newsletter_email.known && citizen.external_ref != null
+  when   = (permission.newsletter_email.known || permission.newsletter_phone.known) && citizen.external_ref != null
 
   record {
     table  = "contacts"

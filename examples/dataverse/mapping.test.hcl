@@ -103,6 +103,43 @@ test "a withdrawal opts out, of every topic too" {
   }
 }
 
+test "refused by phone, which nobody asked about mail" {
+  update {
+    permission "newsletter_phone" {
+      state = "DENIED"
+    }
+  }
+
+  expect "contact" {
+    records = [{
+      table   = "contacts"
+      key     = { acme_customernumber = "grace@example.org" }
+      create  = false
+      columns = { donotbulkemail = true, donotphone = true, preferredcontactmethodcode = 2 }
+    }]
+  }
+  expect "purpose" {
+    records = [] # it is about mail alone
+  }
+}
+
+test "a grant by phone alone allows calls and no mail" {
+  update {
+    permission "newsletter_phone" {
+      state = "GRANTED"
+    }
+  }
+
+  expect "contact" {
+    records = [{
+      table   = "contacts"
+      key     = { acme_customernumber = "grace@example.org" }
+      create  = false
+      columns = { donotbulkemail = true, donotphone = false, preferredcontactmethodcode = 1 }
+    }]
+  }
+}
+
 test "pending is not allowed" {
   update {
     permission "newsletter_email" {

@@ -146,7 +146,13 @@ test "refused by phone, which nobody asked about mail" {
   }
 
   expect "contact" {
-    records = [] # it waits for a word on mail
+    records = [{
+      object            = "Contact"
+      external_id_field = "Customer_Number__c"
+      external_id       = "4711"
+      create            = false
+      fields            = { HasOptedOutOfEmail = true, DoNotCall = true, Individual = { CPM_Id__c = "c-1843" } }
+    }]
   }
   expect "consent" {
     records = [{
