@@ -3,9 +3,12 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -78,6 +81,22 @@ func TestDockerImage(t *testing.T) {
 	for _, absent := range []string{"bin", "etc/passwd", "lib", "lib64", "usr/bin"} {
 		if _, err := os.Stat(filepath.Join(rootfs, absent)); err == nil {
 			t.Errorf("the image has /%s", absent)
+		}
+	}
+
+	goes := map[string]bool{
+		"go.mod": true, "core/cmd/consentd/main.go": true, "examples/deploy/docker/rootfs/run/consentd/.keep": true,
+		"consentd.db": false, ".git/config": false, "secret.env": false, "examples/deploy/docker/config.hcl": false,
+	}
+	for file := range goes {
+		put(t, context, file, "", 0o600)
+	}
+	put(t, context, "everything", "FROM scratch\nCOPY . /\n", 0o600)
+	buildah("bud", "--isolation", "chroot", "--tag", "everything", "--ignorefile", "examples/deploy/docker/Dockerfile.dockerignore", "--file", "everything", ".")
+	sent := buildah("mount", buildah("from", "everything"))
+	for file, goes := range goes {
+		if _, err := os.Stat(filepath.Join(sent, file)); (err == nil) != goes {
+			t.Errorf("%s goes to the build: %v", file, err == nil)
 		}
 	}
 
@@ -217,5 +236,35 @@ func TestCompose(t *testing.T) {
 	}
 	if inImage := strings.ReplaceAll(string(check), ",", ", "); !strings.Contains(dockerfile, "CMD "+inImage+"\n") || len(service.Secrets) != 2 {
 		t.Errorf("secrets %q, health check %s", service.Secrets, inImage)
+	}
+}
+
+// TestDockerIgnore holds what goes to the build to what the Dockerfile and the Go compiler need of it.
+func TestDockerIgnore(t *testing.T) {
+	needed := map[string]bool{"go.mod": true, "go.sum": true}
+	for _, pkg := range goList(t, "-deps", "./core/cmd/consentd") {
+		if rest, ours := strings.CutPrefix(pkg, module); ours {
+			top, _, _ := strings.Cut(rest, "/")
+			needed[top] = true
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^COPY (?:--ch\w+=\S+ )?(.+) \S+$`).FindAllStringSubmatch(readFile(t, dockerExample+"Dockerfile"), -1) {
+		for _, from := range strings.Fields(m[1]) {
+			if from != "." && !strings.HasPrefix(from, "--from") && !strings.HasPrefix(from, "/") {
+				needed[strings.TrimSuffix(from, "/")] = true
+			}
+		}
+	}
+	goes := map[string]bool{}
+	everything := false
+	for line := range strings.Lines(readFile(t, dockerExample+"Dockerfile.dockerignore")) {
+		line = strings.TrimSpace(line)
+		everything = everything || line == "*"
+		if name, back := strings.CutPrefix(line, "!"); back {
+			goes[name] = true
+		}
+	}
+	if !everything || !maps.Equal(goes, needed) || len(needed) < 8 {
+		t.Errorf("to the build go %q, and it needs %q", slices.Sorted(maps.Keys(goes)), slices.Sorted(maps.Keys(needed)))
 	}
 }
