@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"runtime"
 	"time"
 
@@ -47,7 +48,7 @@ var (
 	deadDesc        = prometheus.NewDesc("consentd_dead_letters", "Dead letters by reason. Counted now and then.", []string{"target", "reason"}, nil)
 	quarantinedDesc = prometheus.NewDesc("consentd_quarantined", "Bodies in quarantine. Counted now and then.", []string{"source"}, nil)
 	certificateDesc = prometheus.NewDesc("consentd_listener_certificate_expiry_timestamp_seconds",
-		"When the certificate of listener > tls ends, in seconds since 1970.", nil, nil)
+		"When the certificate of a tls block ends, in seconds since 1970: of listener or of admin.", []string{"block"}, nil)
 )
 
 func (c worldCollector) Describe(ch chan<- *prometheus.Desc) {
@@ -68,8 +69,10 @@ func (c worldCollector) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	gauge(sloDesc, w.config.WithdrawalSLO.Seconds())
-	if tls := w.config.Listener.TLS; tls != nil && len(tls.Certificates) > 0 && tls.Certificates[0].Leaf != nil {
-		gauge(certificateDesc, float64(tls.Certificates[0].Leaf.NotAfter.Unix()))
+	for block, secured := range map[string]*tls.Config{"listener": w.config.Listener.TLS, "admin": w.config.Admin.TLS} {
+		if secured != nil && len(secured.Certificates) > 0 && secured.Certificates[0].Leaf != nil {
+			gauge(certificateDesc, float64(secured.Certificates[0].Leaf.NotAfter.Unix()), block)
+		}
 	}
 	s := c.daemon.surveyed.Load()
 	if s != nil {

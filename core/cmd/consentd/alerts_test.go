@@ -110,7 +110,7 @@ func TestAlertsAreInTheRunbook(t *testing.T) {
 				t.Errorf("%s has no %s", r.Alert, text)
 			}
 			for _, m := range about.FindAllStringSubmatch(r.Annotations[text], -1) {
-				if !slices.Contains([]string{"target", "source", "lookup", "reason", "instance"}, m[1]) {
+				if !slices.Contains([]string{"target", "source", "lookup", "reason", "instance", "block"}, m[1]) {
 					t.Errorf("%s: its %s holds the label %s", r.Alert, text, m[1])
 				}
 			}
