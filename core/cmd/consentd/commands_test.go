@@ -18,9 +18,12 @@ import (
 // commands says of every page with commands which test runs them, or why none does.
 var commands = map[string]string{
 	"README.md":                            "TestReadme",
+	"core/console/README.md":               "it takes pictures while TestConsole runs, which it names; the suite runs that without them",
 	"core/docs/getting-started.md":         "TestGettingStarted",
 	"core/docs/operating.md":               "TestOperatingPage",
+	"core/fault/README.md":                 "they are that package's tests, which the suite runs in their short form",
 	"core/ruletest/README.md":              "TestRuleTestReadme",
+	"core/store/postgres/README.md":        "TestMigrateToPostgres",
 	"examples/quickstart/README.md":        "TestQuickstart",
 	"examples/lookup/README.md":            "TestLookupExample",
 	"examples/custom-target/README.md":     "TestCustomTarget",
@@ -31,16 +34,29 @@ var commands = map[string]string{
 	"core/daemon/README.md":                "its commands are run by TestPlan with the ID of a real plan",
 	"examples/braze/README.md":             vendorCommands,
 	"examples/brevo/README.md":             vendorCommands,
+	"examples/dataverse/README.md":         vendorCommands,
 	"examples/hubspot/README.md":           vendorCommands,
 	"examples/klaviyo/README.md":           vendorCommands,
 	"examples/mailchimp/README.md":         vendorCommands,
 	"examples/marketo/README.md":           vendorCommands,
+	"examples/salesforce/README.md":        vendorCommands,
 	"examples/deploy/README.md":            "they take a registry or a cluster; the image is built and run by TestDockerImage, the archives by TestRelease, the manifests and the chart are checked by examples/deploy/check",
 	"examples/deploy/systemd/README.md":    "they install a service for good; TestUnderSystemd boots a systemd and takes the unit through the same",
 	"examples/deploy/prometheus/README.md": "they are Prometheus' own; its rules and their tests are checked by alerts_test.go",
 }
 
 const vendorCommands = "they take an account at the vendor; consentd test is run by TestExampleTests, the configuration by TestHCLInDocs, and the path to the vendor's simulator by vendor_*_test.go"
+
+// languages are those of a page's code blocks, in their order; empty for one that names none.
+func languages(page string) []string {
+	var all []string
+	for n, m := range regexp.MustCompile("(?m)^ *```(.*)$").FindAllStringSubmatch(page, -1) {
+		if n%2 == 0 {
+			all = append(all, m[1])
+		}
+	}
+	return all
+}
 
 // TestCommandsInDocs: no page has commands of which nobody knows whether they work.
 func TestCommandsInDocs(t *testing.T) {
@@ -54,6 +70,11 @@ func TestCommandsInDocs(t *testing.T) {
 	}
 	with := map[string]bool{}
 	for name, page := range pages(t) {
+		for n, of := range languages(page) {
+			if of == "" {
+				t.Errorf("%s: block %d has no language; write sh for commands, or text", name, n+1)
+			}
+		}
 		if len(fences(page, "sh")) > 0 {
 			with[name] = true
 			if commands[name] == "" {

@@ -49,7 +49,9 @@ func TestMigrateToPostgres(t *testing.T) {
 	if out, code := i.run("store", "verify", "--config", config); code != 1 || !strings.Contains(out, "no store in this database") {
 		t.Errorf("verify of nothing: %d\n%s", code, out)
 	}
-	if out, code := i.run("store", "migrate", "--config", config, "--from", "sqlite:"+old); code != 0 || !strings.Contains(out, "copied and verified") || !strings.Contains(i.lastError, "citizen     1 of 1") {
+	page := readPage(t, root+"/core/store/postgres/README.md")
+	command := strings.NewReplacer("config.hcl", config, "sqlite:consentd.db", "sqlite:"+old).Replace(fences(page, "sh")[0])
+	if out, code := i.run(strings.Fields(command)[1:]...); code != 0 || !strings.Contains(out, "copied and verified") || !strings.Contains(i.lastError, "citizen     1 of 1") {
 		t.Fatalf("migrate: %d\n%s%s", code, out, i.lastError)
 	}
 	if _, code := i.run("store", "backup", "--config", config, i.path("copy")); code != 2 || !strings.Contains(i.lastError, "pg_dump") {
@@ -67,12 +69,8 @@ func TestMigrateToPostgres(t *testing.T) {
 	eventually(t, "both are delivered", func() bool { return len(s.of("ada")) == 2 && len(s.of("bob")) == 1 })
 	other.settled("sink")
 	eventually(t, "each knows of the other", func() bool { return strings.Contains(other.metrics(), "\nconsentd_store_replicas 2\n") })
-	page, err := os.ReadFile(root + "/core/store/postgres/README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, name := range []string{"consentd_store_replicas", "consentd_store_claims_lost_total", "consentd_store_connections"} {
-		if !strings.Contains(other.metrics(), "\n"+name+" ") || !strings.Contains(string(page), "`"+name+"`") {
+		if !strings.Contains(other.metrics(), "\n"+name+" ") || !strings.Contains(page, "`"+name+"`") {
 			t.Errorf("%s is no metric, or is not on the page", name)
 		}
 	}
