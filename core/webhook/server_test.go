@@ -150,7 +150,7 @@ func TestTLSAndClientCertificates(t *testing.T) {
 		log := b.log.String()
 		return strings.Contains(log, "client didn't provide a certificate") && strings.Contains(log, "failed to verify certificate")
 	}
-	for deadline := time.Now().Add(10 * time.Second); !told() && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(30 * time.Second); !told() && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	if log := b.log.String(); !told() {

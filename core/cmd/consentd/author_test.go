@@ -11,6 +11,14 @@ import (
 	"testing"
 )
 
+// prelude begins a script of a page's commands. Where a person waits for seconds, the test waits for what has to happen.
+const prelude = `set -e
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+await() { for n in $(seq 600); do if "$@" >/dev/null 2>&1; then return; fi; sleep 0.1; done; echo "in vain: $*"; exit 1; }
+port() { (: <"/dev/tcp/${1/:/\/}"); }
+settled() { s=$(consentd status --json) && grep -q '"pending": 0' <<<"$s" && ! grep -q '"erasures": [1-9]' <<<"$s"; }
+`
+
 // walk does what a page says, in a folder of its own, with consentd on the path: it runs what is in sh, applies what
 // is a diff, and writes what is in go into a file. It returns all that was printed.
 func walk(t *testing.T, dir, page, goFile string) string {
@@ -20,14 +28,6 @@ func walk(t *testing.T, dir, page, goFile string) string {
 	if err := os.WriteFile(filepath.Join(dir, "ports.hcl"), []byte(ports), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// Where a person waits for seconds, the test waits for what has to happen.
-	prelude := `set -e
-trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
-await() { for n in $(seq 600); do if "$@" >/dev/null 2>&1; then return; fi; sleep 0.1; done; echo "in vain: $*"; exit 1; }
-port() { (: <"/dev/tcp/${1/:/\/}"); }
-settled() { s=$(consentd status --json) && grep -q '"pending": 0' <<<"$s" && ! grep -q '"erasures": [1-9]' <<<"$s"; }
-base=$PWD
-`
 	adapt := strings.NewReplacer(
 		"127.0.0.1:8484", listener, "127.0.0.1:8485", admin,
 		// tidy asks for the tests of every dependency, which the module cache need not have; this for what is built.
@@ -37,7 +37,7 @@ base=$PWD
 		"sleep 3", "true",
 		"sleep 1", "await settled",
 	)
-	script, builds := prelude, 0
+	script, builds := prelude+"base=$PWD\n", 0
 	for _, m := range regexp.MustCompile("(?ms)^```(sh|diff|go)\n(.*?)^```").FindAllStringSubmatch(page, -1) {
 		switch language, text := m[1], m[2]; {
 		case strings.HasPrefix(text, "go build -o consentd "):

@@ -41,9 +41,7 @@ func TestConsole(t *testing.T) {
 	b.quiet("overview")
 
 	// By keyboard: to the dead letters, to the first row, replay.
-	if n := i.target("crm").Dead + i.target("warehouse").Dead; n != 4 {
-		t.Fatalf("%d dead letters", n)
-	}
+	eventually(t, "all four are dead letters", func() bool { return i.target("crm").Dead+i.target("warehouse").Dead == 4 })
 	rejecting.Store(false)
 	b.press("gd")
 	b.until("the dead letters are there", `location.pathname === '/dead' && document.querySelectorAll('[data-row]').length === 4 && document.readyState === 'complete'`)

@@ -154,7 +154,7 @@ func TestQuickstart(t *testing.T) {
 	}
 	dir := t.TempDir()
 	listener, admin := freeAddress(t), freeAddress(t)
-	move := strings.NewReplacer("127.0.0.1:8484", listener, "127.0.0.1:8485", admin)
+	adapt := strings.NewReplacer("127.0.0.1:8484", listener, "127.0.0.1:8485", admin, "sleep 2", "await port "+listener, "sleep 1", "await settled")
 	for _, name := range []string{"config.hcl", "mapping.test.hcl", "signup.json", "withdrawal.json"} {
 		data, err := os.ReadFile(root + "/examples/quickstart/" + name)
 		if err != nil {
@@ -172,7 +172,7 @@ func TestQuickstart(t *testing.T) {
 	if len(steps) < 6 || !strings.HasPrefix(steps[0], "go build") {
 		t.Fatalf("%d steps", len(steps))
 	}
-	script := "set -e\n" + move.Replace(strings.Join(steps[1:], "\n")) // the binary is there already
+	script := prelude + adapt.Replace(strings.Join(steps[1:], "\n")) // the binary is there already
 	cmd := exec.Command("bash", "-m", "-c", script)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "CONSENTD_ADMIN_ADDR="+admin)

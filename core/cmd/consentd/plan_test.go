@@ -208,6 +208,7 @@ func TestFuse(t *testing.T) {
 	i.accept(update(out, "DENIED", 10))
 	eventually(t, "the withdrawal of one who is held arrives", func() bool { return len(second.of(out)) > 0 && !second.of(out)[0].Allowed })
 	held(3)
+	eventually(t, "the log says that the fuse has blown", func() bool { return strings.Contains(i.log.String(), "fuse blown") })
 
 	i.kill()
 	i.start()

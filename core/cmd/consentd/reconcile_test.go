@@ -196,9 +196,7 @@ func TestGoneAtTheSender(t *testing.T) {
 	if _, code := i.run("citizen", "show", ids[3]); code != 1 {
 		t.Errorf("show of who is gone: exit code %d", code)
 	}
-	if n := traces(t, i.dir, ids[3]); n > 0 {
-		t.Errorf("%d traces are left", n)
-	}
+	eventually(t, "no trace is left", func() bool { return traces(t, i.dir, ids[3]) == 0 })
 	if out, code := i.run("source", "backfill", "dataguard"); code != 0 || !strings.Contains(out, "6 citizens read: 0 are news") {
 		t.Errorf("a backfill afterwards: exit code %d, %s", code, out)
 	}

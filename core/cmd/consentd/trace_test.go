@@ -149,6 +149,8 @@ func TestTraces(t *testing.T) {
 		t.Errorf("the delivery is not linked to the post: %v", links)
 	}
 	call := one["plugin call"]
+	mu.Lock()
+	defer mu.Unlock()
 	if want := fmt.Sprintf("00-%x-%x-01", call.TraceId, call.SpanId); len(parents) != 1 || parents[0] != want {
 		t.Errorf("the vendor was told of %q, want %s", parents, want)
 	}
