@@ -1,10 +1,6 @@
 package config
 
 import (
-	"fmt"
-	"net/http"
-	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +9,6 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/theory/jsonpath"
 	"github.com/zclconf/go-cty/cty"
-	"github.com/zclconf/go-cty/cty/convert"
 
 	"github.com/consentd/consentd/core/lookup"
 	"github.com/consentd/consentd/core/rules"
@@ -180,98 +175,6 @@ func (p *parser) items(r *reader, name, example string) (items []item, ok bool) 
 	return items, true
 }
 
-func (p *parser) httpLookup(r *reader, l *lookup.Config) {
-	p.asked(r, l)
-	h := &lookup.HTTP{Method: r.oneOf("method", http.MethodGet, http.MethodGet, http.MethodPost), Header: p.headers(r)}
-	l.HTTP = h
-	asksFor := false
-	if body, ok := r.expression("body"); ok {
-		if h.Method == http.MethodGet {
-			r.error(body.Range(), "Body of a GET", "In %s, a GET has no body. Write method = \"POST\", or leave the body out.", r.what)
-		}
-		e, diags := lookup.Compile(body, cty.DynamicPseudoType)
-		p.diags = append(p.diags, diags...)
-		h.Body, asksFor = &e, lookup.ReadsCitizen(body)
-	}
-	const example = `"https://crm.example.org/people/${citizen.external_ref}"`
-	if expr, ok := r.expression("url"); ok {
-		h.URL = p.url(r, expr, nil)
-		asksFor = asksFor || lookup.ReadsCitizen(expr)
-		if !asksFor && len(h.URL) > 0 {
-			r.error(expr.Range(), "Everybody is asked for the same", "In %s, the url says nothing of the citizen. Write url = %s.", r.what, example)
-		}
-	} else {
-		r.error(r.header, "Missing attribute", "In %s, %q is missing. Add url = %s.", r.what, "url", example)
-	}
-	_ = p.lookupAuth(r, h)
-	p.fields(r, l, `"$.contact.email"`, append(slices.Clone(fieldTypes), listType), nil)
-}
-
-var host = regexp.MustCompile(`^https?://[^/?#@\s]+`)
-
-// url reads an address. What it says of the citizen is escaped, and stands behind the host.
-func (p *parser) url(r *reader, expr hclsyntax.Expression, base lookup.URL) lookup.URL {
-	parts := []hclsyntax.Expression{expr}
-	if template, ok := expr.(*hclsyntax.TemplateExpr); ok {
-		parts = template.Parts
-	} else if lookup.ReadsCitizen(expr) {
-		r.error(expr.Range(), "Not a template", "In %s, an address that reads the citizen is written in quotes, so that each part can be escaped by itself. Write \"https://crm.example.org/people/${ ... }\".", r.what)
-		return nil
-	}
-	all := slices.Clone(base)
-	failed := false
-	for _, part := range parts {
-		if lookup.ReadsCitizen(part) {
-			e, diags := lookup.Compile(part, cty.String)
-			p.diags = append(p.diags, diags...)
-			all = append(all, lookup.Part{Expr: &e})
-			continue
-		}
-		v, diags := p.scope.Value(part)
-		p.diags = append(p.diags, diags...)
-		if failed = failed || diags.HasErrors(); failed {
-			continue
-		}
-		if v, err := convert.Convert(reveal(v), cty.String); err != nil || v.IsNull() {
-			r.error(part.Range(), "Wrong value", "In %s, this part of the address comes to no text. Write a string.", r.what)
-			failed = true
-		} else if s := v.AsString(); len(all) > 0 && all[len(all)-1].Expr == nil {
-			all[len(all)-1].Text += s
-		} else {
-			all = append(all, lookup.Part{Text: s})
-		}
-	}
-	if failed {
-		return nil
-	}
-	if len(all) == 0 {
-		all = lookup.URL{{}}
-	}
-	begins := host.FindString(all[0].Text)
-	rest := strings.TrimPrefix(all[0].Text, begins)
-	if begins == "" || len(all) > 1 && rest == "" || rest != "" && rest[0] != '/' && rest[0] != '?' {
-		r.error(expr.Range(), "Not an address", "In %s, the address begins with http:// or https://, a host and a slash, none of which depends on the citizen, and holds no password. Write \"https://crm.example.org/people/${citizen.external_ref}\".", r.what)
-		return nil
-	}
-	return all
-}
-
-func (p *parser) headers(r *reader) http.Header {
-	header := http.Header{}
-	v, at, ok := r.value("headers", cty.Map(cty.String))
-	if !ok {
-		return header
-	}
-	for name, value := range reveal(v).AsValueMap() {
-		if !headerName.MatchString(name) || value.IsNull() || strings.ContainsAny(value.AsString(), "\r\n\x00") {
-			r.error(at, "Not a header", "In %s, %q maps names of HTTP headers to what they say, in one line each. Write headers = { \"X-Tenant\" = \"acme\" }.", r.what, "headers")
-			continue
-		}
-		header.Set(name, value.AsString())
-	}
-	return header
-}
-
 func (p *parser) sqlLookup(r *reader, l *lookup.Config) {
 	p.asked(r, l)
 	q := &lookup.SQL{
@@ -320,94 +223,4 @@ func (p *parser) csvLookup(r *reader, l *lookup.Config) {
 		p.diags = append(p.diags, diags...)
 	}
 	p.fields(r, l, `"email"`, fieldTypes, nil)
-}
-
-// The citizen API as the vendor's own published client of 2018 calls it. Newer documents name no paths.
-const dataguardPath = "/v1/citizens/"
-
-func (p *parser) dataguardLookup(c *Config, r *reader, l *lookup.Config) {
-	p.asked(r, l)
-	h := &lookup.HTTP{Method: http.MethodGet, Header: p.headers(r)}
-	l.HTTP = h
-	application := r.text("application_id")
-	path := dataguardPath
-	var base text
-	_, shared := r.expression("source")
-	if shared {
-		if api := p.sharedAPI(c, r); api != nil {
-			l.Sender = api.name
-			base = text{string: api.BaseURL, set: true}
-			h.Auth, path = api.Auth, api.Paths.Citizens+"/"
-			if !application.set {
-				application.string = api.Application
-			}
-		}
-	} else if base = r.need("base_url", `"https://api.consentric.io"`); base.set {
-		u, err := url.Parse(base.string)
-		if err != nil || host.FindString(base.string) == "" || u.RawQuery != "" || u.Fragment != "" {
-			r.error(base.at, "Not an address", "In %s, %q is the address of the API without a path of its own. Write base_url = \"https://api.consentric.io\".", r.what, "base_url")
-			base.set = false
-		}
-	}
-	start := lookup.URL{{Text: strings.TrimSuffix(base.string, "/")}}
-	if expr, ok := r.expression("path"); ok && base.set {
-		h.URL = p.url(r, expr, start)
-	} else if base.set {
-		id, _ := hclsyntax.ParseExpression([]byte("citizen.id"), r.header.Filename, r.header.Start)
-		e, _ := lookup.Compile(id, cty.String)
-		start[0].Text += path
-		h.URL = append(start, lookup.Part{Expr: &e})
-	}
-	if !shared && !p.lookupAuth(r, h) {
-		r.error(r.header, "Missing block", "In %s, %q is missing. Add auth \"header\" { name = \"X-API-Key\" key = env(\"CPM_API_KEY\") }, or source = source.dataguard to ask with what its api block has.", r.what, "auth")
-	}
-	if strings.ContainsAny(application.string, `'\`) {
-		r.error(application.at, "Wrong value", "In %s, %q holds neither quotes nor backslashes.", r.what, "application_id")
-		application.string = ""
-	}
-	p.fields(r, l, `"$.applicationDetails[0].email"`, append(slices.Clone(fieldTypes), listType), dataguardFields(application.string))
-}
-
-// namedAPI is the API of a source.
-type namedAPI struct {
-	*API
-	name string
-}
-
-// sharedAPI is that of the source that a lookup names; nil if it names none with an api block, which is reported.
-func (p *parser) sharedAPI(c *Config, r *reader) *namedAPI {
-	var names []string
-	for _, s := range c.Sources {
-		names = append(names, s.Name)
-	}
-	name := p.reference(r, "source", names)
-	for _, s := range c.Sources {
-		if s.Name != name {
-			continue
-		}
-		if s.API != nil {
-			return &namedAPI{s.API, name}
-		}
-		r.error(r.body.Attributes["source"].Expr.Range(), "Source has no API", "In %s, the source %q has no api block, which says how its sender is asked. Add one there, or write base_url and auth here.", r.what, name)
-	}
-	return nil
-}
-
-// dataguardFields are what the API says of a citizen in the details of one application, or of any.
-func dataguardFields(application string) []lookup.Field {
-	which := "*"
-	if application != "" {
-		which = fmt.Sprintf("?@.applicationId == '%s'", application)
-		if regexp.MustCompile(`^[1-9][0-9]{0,14}$`).MatchString(application) {
-			which += " || @.applicationId == " + application
-		}
-	}
-	var all []lookup.Field
-	for _, f := range []struct{ name, member string }{
-		{"email", "email"}, {"telephone", "telephone"}, {"external_ref", "externalRef"}, {"given_name", "givenName"}, {"family_name", "familyName"},
-	} {
-		from := fmt.Sprintf("$.applicationDetails[%s].%s", which, f.member)
-		all = append(all, lookup.Field{Name: f.name, From: from, Path: jsonpath.MustParse(from), Type: cty.String, Optional: f.name != "email"})
-	}
-	return all
 }
