@@ -135,7 +135,11 @@ func (d *daemon) sourceAPI(ctx context.Context, name string) (*admin.SourceAPI, 
 		return nil, nil
 	}
 	until, silent, err := s.Standing(ctx)
-	return &admin.SourceAPI{KnownUntil: admin.When(until), Silent: silent, Progress: admin.Progress(s.Progress())}, err
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.Progress(ctx)
+	return &admin.SourceAPI{KnownUntil: admin.When(until), Silent: silent, Progress: admin.Progress(p)}, err
 }
 
 func (d *daemon) sourceActions() admin.SourceActions {
@@ -152,7 +156,7 @@ func (d *daemon) sourceActions() admin.SourceActions {
 				return admin.Progress{}, err
 			}
 			if b.ExternalRef == "" {
-				return busy(s.Backfill(b.Since))
+				return busy(s.Backfill(ctx, b.Since))
 			}
 			began := time.Now()
 			n, err := s.OfRef(ctx, b.ExternalRef)
@@ -168,12 +172,13 @@ func (d *daemon) sourceActions() admin.SourceActions {
 			}
 			return busy(s.Repair(ctx))
 		},
-		Progress: func(_ context.Context, name string) (admin.Progress, error) {
+		Progress: func(ctx context.Context, name string) (admin.Progress, error) {
 			s, _, err := d.repairing(name)
 			if err != nil {
 				return admin.Progress{}, err
 			}
-			return admin.Progress(s.Progress()), nil
+			p, err := s.Progress(ctx)
+			return admin.Progress(p), err
 		},
 		Stop: func(ctx context.Context, name string) (bool, error) {
 			s, _, err := d.repairing(name)

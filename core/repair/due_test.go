@@ -72,13 +72,13 @@ func TestWhenARepairIsDue(t *testing.T) {
 				// A few rounds of looking, after which nothing has begun.
 				w.wait("it looked", func() bool { return testutil.ToFloat64(o.Metrics.repairedAt) > 0 })
 				time.Sleep(300 * time.Millisecond)
-				if p := w.source.Progress(); p.Kind != "" {
+				if p := w.progress(); p.Kind != "" {
 					t.Errorf("it began: %+v", p)
 				}
 				return
 			}
 			w.wait("it is repaired", func() bool { is, _ := w.state(id); return is == "GRANTED" })
-			w.wait("it ends", func() bool { p := w.source.Progress(); return p.Why == tc.why && !p.Running })
+			w.wait("it ends", func() bool { p := w.progress(); return p.Why == tc.why && !p.Running })
 			silent := testutil.ToFloat64(o.Metrics.isSilent)
 			if (silent == 1) != (tc.why == "silence") {
 				t.Errorf("silent is %v", silent)
@@ -100,14 +100,14 @@ func TestAPIAway(t *testing.T) {
 	w.settle()
 	w.sim.Behave(func(b *sim.Behaviour) { b.Failing = true })
 	w.start()
-	if _, err := w.source.Backfill(time.Time{}); err != nil {
+	if _, err := w.source.Backfill(ctx, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	w.wait("it says why it does not go on", func() bool { p := w.source.Progress(); return p.Running && p.Error != "" && !p.Refused })
+	w.wait("it says why it does not go on", func() bool { p := w.progress(); return p.Running && p.Error != "" && !p.Refused })
 	w.sim.Behave(func(b *sim.Behaviour) { b.Failing = false })
-	w.wait("it ends", func() bool { return !w.source.Progress().Running })
+	w.wait("it ends", func() bool { return !w.progress().Running })
 	if is, _ := w.state(id); is != "GRANTED" {
-		t.Errorf("it is %s, %+v", is, w.source.Progress())
+		t.Errorf("it is %s, %+v", is, w.progress())
 	}
 }
 

@@ -22,7 +22,7 @@ const (
 // dismissed. It is asked only when the grant has been held for as long as confirm_after: what it reads from may lag
 // behind, and a withdrawal that it does not know of yet must not be undone by it.
 func (s *Source) confirmHeld(ctx context.Context) error {
-	for after := int64(0); ; {
+	for after := int64(0); s.mine(); {
 		page, err := s.Store.ListHeld(ctx, after, heldPage)
 		if err != nil {
 			return err
@@ -38,10 +38,11 @@ func (s *Source) confirmHeld(ctx context.Context) error {
 			}
 		}
 		if len(page) < heldPage {
-			s.forgetAsked()
-			return nil
+			break
 		}
 	}
+	s.forgetAsked()
+	return nil
 }
 
 // forgetAsked keeps what is remembered of held grants within bounds.
@@ -102,8 +103,9 @@ const (
 
 // Doubt looks at a webhook that was taken in. One that was sent long after all that it tells of was recorded may be an
 // old one that was tried again and stamped anew. What it granted is held, but what it withdrew applies, and the
-// sender, for whom nothing has changed, would never say otherwise. So the API is asked about its citizen. A restart
-// forgets whom to ask about; a reconciliation finds them.
+// sender, for whom nothing has changed, would never say otherwise. So the API is asked about its citizen, by the replica
+// that took the webhook, whoever is at the source: there are few, and nobody has to be told of them. A restart forgets
+// whom to ask about; a reconciliation finds them.
 func (s *Source) Doubt(state consent.State) {
 	if evidence := state.Evidence(); evidence.IsZero() || state.SentAt.Sub(evidence) < staleAfter {
 		return

@@ -5,11 +5,14 @@
 // What the API says goes the way of a webhook: the same decoding, the same order of versions, the same deliveries.
 // So it can be read again at any time, nothing that is newer is ever lost to it, and targets' limits and the order of
 // withdrawals are kept by what keeps them anyway.
+//
+// Of several replicas over one store, one is at a source at a time: it alone walks, repairs, and confirms what is held.
+// All that it knows is in marks of the store, so that another one can take over at any page, and each says the same
+// of how it stands. For a moment two can be at a source, and what they do twice changes nothing.
 package repair
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -29,6 +32,7 @@ type Store interface {
 	Quarantine(ctx context.Context, q store.Quarantined) error
 	Mark(ctx context.Context, name string) ([]byte, error)
 	SetMark(ctx context.Context, name string, value []byte) error
+	Share() store.Share
 }
 
 // Options are what a Source is made of.
@@ -38,7 +42,7 @@ type Options struct {
 	Store  Store
 	// Accept commits an update with its deliveries.
 	Accept func(ctx context.Context, u consent.Update) (consent.Verdict, error)
-	// Heard is when the last webhook of the source was taken in; zero if none was since the start.
+	// Heard is when the last webhook of the source was taken in by this process; zero if none was since its start.
 	Heard   func() time.Time
 	Log     hclog.Logger
 	Metrics *Metrics
@@ -47,18 +51,19 @@ type Options struct {
 // Source is one source whose sender can be asked. It is safe for concurrent use.
 type Source struct {
 	Options
-	name   string
-	life   context.Context
-	end    context.CancelFunc
-	done   chan struct{}
-	wake   chan struct{}
-	opened time.Time
+	name    string
+	life    context.Context
+	end     context.CancelFunc
+	running sync.WaitGroup
+	wake    chan struct{}
+	opened  time.Time
+	// looked is whether it was looked, since this one is at the source, for what was missed before it started.
+	looked bool
+	// asking is held while a walk is asked for, so that of two at once one hears of the other.
+	asking sync.Mutex
 
-	mu       sync.Mutex
-	progress Progress
-	asked    *job // to begin next
-	cut      context.CancelFunc
-	silent   bool
+	mu     sync.Mutex
+	silent bool
 	// heldAsked is when the API was last asked of a held grant.
 	heldAsked map[string]time.Time
 	// doubts are citizens to ask about, and since when; tooMany is whether there were too many to remember.
@@ -79,74 +84,95 @@ const (
 // Start goes on with what was under way, and from then on repairs by itself. Close ends it.
 func Start(o Options) *Source {
 	s := &Source{
-		Options: o, name: o.Source.Name, done: make(chan struct{}), wake: make(chan struct{}, 1), opened: time.Now(),
+		Options: o, name: o.Source.Name, wake: make(chan struct{}, 1), opened: time.Now(),
 		heldAsked: map[string]time.Time{}, doubts: map[string]time.Time{},
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.Metrics.begin(s.name)
-	go s.run()
+	s.running.Go(s.run)
+	s.running.Go(s.follow)
 	return s
 }
 
-// Close ends what is under way, which goes on at the next Start. The client stays: another Source may use it.
+// Close ends what is under way, which goes on at the next Start, or at another replica. The client stays: another Source
+// may use it.
 func (s *Source) Close() {
 	s.end()
-	<-s.done
+	s.running.Wait()
+}
+
+// mine is whether this replica is at the source. While one joins, nobody is.
+func (s *Source) mine() bool {
+	n, _ := s.Store.Share().Part(1, "source "+s.name)
+	return n == 1
 }
 
 func (s *Source) run() {
-	defer close(s.done)
-	for first := true; s.life.Err() == nil; first = false {
-		j, err := s.next(first)
-		if err == nil && j != nil {
-			s.walk(*j)
+	for s.life.Err() == nil {
+		walked, err := s.work(s.life)
+		if walked && err == nil {
 			continue
-		}
-		if err == nil {
-			err = errors.Join(s.confirmHeld(s.life), s.confirmDoubted(s.life))
 		}
 		if err != nil && s.life.Err() == nil {
 			s.Log.Warn("the sender cannot be asked for what is missing here", "error", err)
 		}
 		select {
-		case <-time.After(min(lookEvery, max(s.Source.API.ConfirmAfter, lookSoon))):
+		case <-time.After(s.pause()):
 		case <-s.wake:
 		case <-s.life.Done():
 		}
 	}
 }
 
-// next is what is to be done now; nil if nothing is. A walk that was begun goes first, then what was asked for.
-func (s *Source) next(first bool) (*job, error) {
-	j, err := s.kept(s.life)
-	if err != nil || j != nil {
-		return j, err
+// pause is how long it takes until it is looked again.
+func (s *Source) pause() time.Duration {
+	return min(lookEvery, max(s.Source.API.ConfirmAfter, lookSoon))
+}
+
+// work does what there is to do, and says whether it was a walk.
+func (s *Source) work(ctx context.Context) (walked bool, err error) {
+	if s.mine() {
+		j, err := s.next(ctx)
+		if err != nil {
+			return false, err
+		}
+		if j != nil {
+			return true, s.walk(*j)
+		}
+		if err := s.confirmHeld(ctx); err != nil {
+			return false, errors.Join(err, s.confirmDoubted(ctx))
+		}
 	}
-	s.mu.Lock()
-	j, s.asked = s.asked, nil
-	s.mu.Unlock()
-	if j != nil {
-		return j, nil
+	return false, s.confirmDoubted(ctx)
+}
+
+// next is the walk to be done now; nil if none is. One that was begun goes first, then one that was asked for.
+func (s *Source) next(ctx context.Context) (*job, error) {
+	for _, mark := range []string{s.walkMark(), s.askedMark()} {
+		if j, err := s.job(ctx, mark); j != nil || err != nil {
+			return j, err
+		}
 	}
-	return s.due(first)
+	return s.due(ctx)
 }
 
 // due is the repair that is due; nil if none is. Until when everything is known is kept from one start to the next,
 // and begins with the first one.
-func (s *Source) due(first bool) (*job, error) {
-	repaired, err := s.repaired(s.life)
+func (s *Source) due(ctx context.Context) (*job, error) {
+	repaired, err := s.repaired(ctx)
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	first, now := !s.looked, time.Now()
+	s.looked = true
 	if repaired.IsZero() {
-		return nil, s.setRepaired(s.life, now)
+		return nil, s.setRepaired(ctx, now)
 	}
 	why := ""
 	switch age := now.Sub(repaired); {
-	case first && age > restartPause:
+	case first && age > restartPause && repaired.Before(s.opened):
 		why = "start"
-	case s.isSilent(now) && age > s.Source.API.Heartbeat:
+	case s.isSilent() && age > s.Source.API.Heartbeat:
 		why = "silence"
 	case s.Source.API.RepairEvery > 0 && age > s.Source.API.RepairEvery:
 		why = "schedule"
@@ -158,75 +184,11 @@ func (s *Source) due(first bool) (*job, error) {
 
 // gap is the repair of what changed since everything was known.
 func (s *Source) gap(repaired time.Time, why string) *job {
-	return &job{Kind: KindRepair, Why: why, Cursor: cpm.Cursor{Since: repaired.Add(-s.Source.API.Overlap)}}
-}
-
-// isSilent is whether nothing was heard for as long as heartbeat; it warns once.
-func (s *Source) isSilent(now time.Time) bool {
-	heartbeat := s.Source.API.Heartbeat
-	if heartbeat == 0 {
-		return false
-	}
-	heard := s.Heard()
-	if heard.IsZero() {
-		heard = s.opened
-	}
-	silent := now.Sub(heard) > heartbeat
-	s.mu.Lock()
-	was := s.silent
-	s.silent = silent
-	s.mu.Unlock()
-	switch {
-	case silent && !was:
-		s.Log.Warn("the source is silent: no webhook came for longer than heartbeat; is the subscription paused, or is something in front of the listener down?",
-			"since", heard.UTC().Format(time.RFC3339))
-	case !silent && was:
-		s.Log.Info("webhooks come in again")
-	}
-	s.Metrics.silent(s.name, silent)
-	return silent
+	return newJob(KindRepair, why, repaired.Add(-s.Source.API.Overlap))
 }
 
 // Standing is until when everything is known here, and whether the source is silent.
 func (s *Source) Standing(ctx context.Context) (knownUntil time.Time, silent bool, err error) {
 	knownUntil, err = s.repaired(ctx)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return knownUntil, s.silent, err
-}
-
-// The marks of a source.
-func (s *Source) repairedMark() string { return "repaired " + s.name }
-func (s *Source) walkMark() string     { return "walk " + s.name }
-
-// repaired is the instant on the sender's clock until which everything is known; zero if that was never noted.
-func (s *Source) repaired(ctx context.Context) (time.Time, error) {
-	value, err := s.Store.Mark(ctx, s.repairedMark())
-	if err != nil || value == nil {
-		return time.Time{}, err
-	}
-	t, err := time.Parse(time.RFC3339Nano, string(value))
-	if err != nil {
-		return time.Time{}, nil // as if it were not there: it is noted anew
-	}
-	s.Metrics.repaired(s.name, t)
-	return t, nil
-}
-
-func (s *Source) setRepaired(ctx context.Context, t time.Time) error {
-	s.Metrics.repaired(s.name, t)
-	return s.Store.SetMark(ctx, s.repairedMark(), []byte(t.UTC().Format(time.RFC3339Nano)))
-}
-
-// kept is the walk that was begun and not ended.
-func (s *Source) kept(ctx context.Context) (*job, error) {
-	value, err := s.Store.Mark(ctx, s.walkMark())
-	if err != nil || value == nil {
-		return nil, err
-	}
-	var j job
-	if json.Unmarshal(value, &j) != nil {
-		return nil, errors.Join(errors.New("what was kept of a backfill cannot be read, and it is given up; begin it again"), s.Store.SetMark(ctx, s.walkMark(), nil))
-	}
-	return &j, nil
+	return knownUntil, s.isSilent(), err
 }

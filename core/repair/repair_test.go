@@ -135,24 +135,33 @@ func (w *world) wait(what string, holds func() bool) {
 	w.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			w.Fatalf("in vain: %s; %+v", what, w.source.Progress())
+			w.Fatalf("in vain: %s; %+v", what, w.progress())
 		}
 	}
+}
+
+func (w *world) progress() Progress {
+	w.Helper()
+	p, err := w.source.Progress(ctx)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return p
 }
 
 // walk asks for a walk and waits until it has ended.
 func (w *world) walk(ask func() (Progress, error)) Progress {
 	w.Helper()
-	w.wait("nothing is under way", func() bool { return !w.source.Progress().Running })
+	w.wait("nothing is under way", func() bool { return !w.progress().Running })
 	if _, err := ask(); err != nil {
 		w.Fatal(err)
 	}
-	w.wait("it ends", func() bool { return !w.source.Progress().Running })
-	return w.source.Progress()
+	w.wait("it ends", func() bool { return !w.progress().Running })
+	return w.progress()
 }
 
 func (w *world) backfill() Progress {
-	return w.walk(func() (Progress, error) { return w.source.Backfill(time.Time{}) })
+	return w.walk(func() (Progress, error) { return w.source.Backfill(ctx, time.Time{}) })
 }
 
 // settle lets the sender's clock pass what was just recorded: a walk ends in the past, in whole seconds.
@@ -295,19 +304,19 @@ func TestWalkGoesOnAfterARestart(t *testing.T) {
 		w.sim.ServeHTTP(rw, r)
 	})
 	w.start()
-	if _, err := w.source.Backfill(time.Time{}); err != nil {
+	if _, err := w.source.Backfill(ctx, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	w.wait("it is half-way", func() bool { return pages.Load() == 6 })
-	if _, err := w.source.Backfill(time.Time{}); err == nil {
+	if _, err := w.source.Backfill(ctx, time.Time{}); err == nil {
 		t.Error("two at once")
 	}
 	w.source.Close()
 	close(block)
 	before := pages.Load()
 	w.start()
-	w.wait("it ends", func() bool { p := w.source.Progress(); return !p.Running && p.Kind == KindBackfill })
-	if p := w.source.Progress(); p.Accepted != 95 || p.Read != 95 {
+	w.wait("it ends", func() bool { p := w.progress(); return !p.Running && p.Kind == KindBackfill })
+	if p := w.progress(); p.Accepted != 95 || p.Read != 95 {
 		t.Errorf("%+v", p)
 	}
 	if again := pages.Load() - before; again > 8 {
@@ -322,7 +331,7 @@ func TestStop(t *testing.T) {
 	w := begin(t)
 	w.sim.Behave(func(b *sim.Behaviour) { b.Failing = true })
 	w.start()
-	if _, err := w.source.Backfill(time.Time{}); err != nil {
+	if _, err := w.source.Backfill(ctx, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if was, err := w.source.Stop(ctx); !was || err != nil {
@@ -363,9 +372,9 @@ func TestGapIsRepairedAtTheStart(t *testing.T) {
 	w.start()
 	w.wait("it is repaired", func() bool {
 		is, _ := w.state(ids[4])
-		return is == "DENIED" && !w.source.Progress().Running
+		return is == "DENIED" && !w.progress().Running
 	})
-	if p := w.source.Progress(); p.Why != "start" || p.Accepted != 5 {
+	if p := w.progress(); p.Why != "start" || p.Accepted != 5 {
 		t.Errorf("%+v", p)
 	}
 	value, _ := w.store.Mark(ctx, w.source.repairedMark())

@@ -70,11 +70,11 @@ func TestShapesThatAreNotKnown(t *testing.T) {
 	}
 
 	answer = []any{map[string]any{"id": "a"}, map[string]any{"id": "b"}}
-	if _, err := w.source.Backfill(time.Time{}); err != nil {
+	if _, err := w.source.Backfill(ctx, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	w.wait("it says that it understands nothing", func() bool {
-		return strings.Contains(w.source.Progress().Error, "none of 2 citizens can be understood")
+		return strings.Contains(w.progress().Error, "none of 2 citizens can be understood")
 	})
 	if all, err := w.store.ListQuarantine(ctx, store.QuarantineFilter{}); err != nil || len(all) != 1 {
 		t.Errorf("%d in quarantine, %v", len(all), err)

@@ -2,10 +2,12 @@ package repair
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/consentd/consentd/core/cpm"
 )
@@ -16,13 +18,35 @@ const (
 	KindRepair   = "repair"
 )
 
-// job is a walk through what the sender knows. It is kept after every page, so that it goes on after an interruption.
+// job is a walk through what the sender knows. It is kept after every page, so that it goes on after an interruption, and
+// at any replica.
 type job struct {
-	Kind    string     `json:"kind"`
-	Why     string     `json:"why,omitempty"`
+	Kind string `json:"kind"`
+	Why  string `json:"why,omitempty"`
+	// Started is when it was asked for or found due. No two of a source have the same.
 	Started time.Time  `json:"started"`
 	Cursor  cpm.Cursor `json:"cursor"`
 	Counts  Counts     `json:"counts"`
+	// Ended is of one that is over. Error is why it did not end well, or does not go on for now.
+	Ended   time.Time `json:"ended,omitzero"`
+	Error   string    `json:"error,omitempty"`
+	Refused bool      `json:"refused,omitempty"`
+}
+
+func newJob(kind, why string, since time.Time) *job {
+	return &job{Kind: kind, Why: why, Started: time.Now().UTC(), Cursor: cpm.Cursor{Since: since}}
+}
+
+func (j job) progress() Progress {
+	p := Progress{
+		Kind: j.Kind, Why: j.Why, Running: j.Ended.IsZero(), Started: j.Started, Ended: j.Ended, Since: j.Cursor.Since, Read: j.Cursor.Read, Part: j.Cursor.Part(),
+		Accepted: j.Counts.Accepted, Unchanged: j.Counts.Unchanged, Superseded: j.Counts.Superseded, Quarantined: j.Counts.Quarantined,
+		Error: j.Error, Refused: j.Refused,
+	}
+	if !p.Running && p.Error == "" {
+		p.Part = 1
+	}
+	return p
 }
 
 // Counts are what became of the citizens that were read.
@@ -65,10 +89,10 @@ type Progress struct {
 // ErrBusy is for a walk that is asked for while another is under way.
 var ErrBusy = errors.New("another one is under way")
 
-// Backfill begins to read every citizen who was updated since an instant, or all. It goes on in the background, and
-// after a restart from where it was.
-func (s *Source) Backfill(since time.Time) (Progress, error) {
-	return s.ask(&job{Kind: KindBackfill, Cursor: cpm.Cursor{Since: since}})
+// Backfill begins to read every citizen who was updated since an instant, or all. It goes on in the background, at the
+// replica that is at the source, and after a restart from where it was.
+func (s *Source) Backfill(ctx context.Context, since time.Time) (Progress, error) {
+	return s.ask(ctx, newJob(KindBackfill, "", since))
 }
 
 // Repair begins to read what changed since everything was known.
@@ -80,94 +104,159 @@ func (s *Source) Repair(ctx context.Context) (Progress, error) {
 	if repaired.IsZero() {
 		repaired = s.opened
 	}
-	return s.ask(s.gap(repaired, "asked"))
+	return s.ask(ctx, s.gap(repaired, "asked"))
 }
 
-func (s *Source) ask(j *job) (Progress, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.progress.Running || s.asked != nil {
-		return s.progress, ErrBusy
+// ask leaves word for whoever is at the source. Of two who ask at two replicas in the same instant, the later one may be
+// heard alone.
+func (s *Source) ask(ctx context.Context, j *job) (Progress, error) {
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	other, err := s.underWay(ctx)
+	if err != nil {
+		return Progress{}, err
 	}
-	s.asked = j
-	s.progress = Progress{Kind: j.Kind, Why: j.Why, Running: true, Started: time.Now(), Since: j.Cursor.Since}
+	if other != nil {
+		return other.progress(), ErrBusy
+	}
+	if err := s.setJob(ctx, s.askedMark(), *j); err != nil {
+		return Progress{}, err
+	}
+	s.nudge()
+	return j.progress(), nil
+}
+
+// nudge lets this replica look at once.
+func (s *Source) nudge() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
-	return s.progress, nil
 }
 
-// Progress is how it goes.
-func (s *Source) Progress() Progress {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.progress
+// Progress is how it goes, or how the last walk ended, wherever that was.
+func (s *Source) Progress(ctx context.Context) (Progress, error) {
+	j, err := s.underWay(ctx)
+	if j == nil && err == nil {
+		j, err = s.job(ctx, s.walkedMark())
+	}
+	if j == nil || err != nil {
+		return Progress{}, err
+	}
+	return j.progress(), nil
 }
 
-// Stop gives the walk under way up for good, and says whether there was one.
+// Stop gives the walk under way up for good, and says whether there was one. It waits until it has ended.
 func (s *Source) Stop(ctx context.Context) (bool, error) {
-	s.mu.Lock()
-	was := s.progress.Running
-	if s.asked != nil {
-		s.asked, s.progress.Running = nil, false
+	j, err := s.underWay(ctx)
+	if j == nil || err != nil {
+		return false, err
 	}
-	if s.cut != nil {
-		s.cut()
+	if err := s.Store.SetMark(ctx, s.stopMark(), []byte(instant(j.Started))); err != nil {
+		return true, err
 	}
-	s.mu.Unlock()
-	for was && s.Progress().Running {
+	s.nudge()
+	for {
+		is, err := s.underWay(ctx)
+		if err != nil || is == nil || !is.Started.Equal(j.Started) {
+			return true, err
+		}
 		select {
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(endingEvery):
 		case <-ctx.Done():
-			return was, ctx.Err()
+			return true, ctx.Err()
 		}
 	}
-	return was, nil
 }
 
-// walk does a job to its end, or until it is stopped or the source is closed. While the API does not answer it waits.
-func (s *Source) walk(j job) {
-	ctx, cancel := context.WithCancel(s.life)
-	defer cancel()
-	s.mu.Lock()
-	s.cut = cancel
-	s.mu.Unlock()
+const (
+	// stopEvery is how often it is looked whether a walk is to be stopped, and endingEvery whether it has.
+	stopEvery   = time.Second
+	endingEvery = 20 * time.Millisecond
+)
+
+// errElsewhere is for a walk that another replica goes on with.
+var errElsewhere = errors.New("another replica is at the source")
+
+// walk does a job to its end, or until it is stopped, the source is closed or another replica's. An error means that the
+// store does not answer: what was kept is gone on with.
+func (s *Source) walk(j job) error {
 	if j.Started.IsZero() {
-		j.Started = time.Now()
+		j.Started = time.Now().UTC()
 	}
-	s.show(j, nil)
+	if err := s.setJob(s.life, s.walkMark(), j); err != nil {
+		return err
+	}
+	if err := s.taken(s.life, j); err != nil {
+		return err
+	}
 	log := s.Log.With("kind", j.Kind)
 	log.Info("reading from the sender's API", "why", j.Why, "resumed", !j.Cursor.From.IsZero())
-	pause, last := firstPause, ""
-	for {
-		err := s.pages(ctx, &j)
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil {
-			err = errors.New("stopped")
-			if s.life.Err() == nil { // by Stop, so it is not to go on at the next start
-				err = errors.Join(err, s.Store.SetMark(s.life, s.walkMark(), nil))
-			}
-			s.finish(j, err)
+	ctx, cut := context.WithCancelCause(s.life)
+	var watching sync.WaitGroup
+	watching.Go(func() { s.heedStop(ctx, cut, j) })
+	err := s.stopped(ctx, j)
+	if err == nil {
+		err = s.read(ctx, &j, log)
+	}
+	cut(nil)
+	watching.Wait()
+	switch {
+	case err == nil, errors.Is(err, errStopped):
+		return s.finish(j, err)
+	case errors.Is(err, errElsewhere):
+		log.Info("another replica goes on with reading from the sender's API", "citizens", j.Cursor.Read)
+		return nil
+	case s.life.Err() != nil:
+		return nil
+	}
+	return err
+}
+
+// heedStop cuts a walk that is to be stopped, wherever that was asked for.
+func (s *Source) heedStop(ctx context.Context, cut context.CancelCauseFunc, j job) {
+	for ctx.Err() == nil {
+		if errors.Is(s.stopped(ctx, j), errStopped) {
+			cut(errStopped)
 			return
 		}
+		select {
+		case <-time.After(stopEvery):
+		case <-s.wake:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// read reads from where the job is to its end. While the API does not answer it waits.
+func (s *Source) read(ctx context.Context, j *job, log hclog.Logger) error {
+	last := ""
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		err := s.pages(ctx, j)
+		switch {
+		case err == nil, errors.Is(err, errElsewhere):
+			return err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+		j.Error, j.Refused = err.Error(), errors.Is(err, cpm.ErrRefused)
+		err = errors.Join(err, s.setJob(ctx, s.walkMark(), *j))
 		if text := err.Error(); text != last {
 			log.Warn("the sender's API cannot be read; it is tried again", "error", err)
 			last = text
 		}
-		s.show(j, err)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
-		pause = min(2*pause, longestPause)
+		if !s.mine() {
+			return errElsewhere
+		}
 	}
-	s.finish(j, s.ended(ctx, j))
 }
 
-// pages reads from where the job is.
+// pages reads page by page, as long as this replica is at the source.
 func (s *Source) pages(ctx context.Context, j *job) error {
 	if j.Cursor.Before.IsZero() {
 		// Nobody may enter a window while it is read, so it ends in the past of the sender's clock.
@@ -183,57 +272,44 @@ func (s *Source) pages(ctx context.Context, j *job) error {
 			return fmt.Errorf("keep what the sender's API says: %w", err)
 		}
 		j.Counts.add(counts)
-		j.Cursor = at
-		value, err := json.Marshal(j)
-		if err != nil {
-			return err
-		}
-		if err := s.Store.SetMark(ctx, s.walkMark(), value); err != nil {
+		j.Cursor, j.Error, j.Refused = at, "", false
+		if err := s.setJob(ctx, s.walkMark(), *j); err != nil {
 			return err
 		}
 		s.Metrics.read(s.name, len(p.Bodies))
-		s.show(*j, nil)
+		if !s.mine() {
+			return errElsewhere
+		}
 		return nil
 	})
 }
 
-// ended notes until when everything is known, if the walk went back far enough for that.
-func (s *Source) ended(ctx context.Context, j job) error {
-	repaired, err := s.repaired(ctx)
-	if err != nil {
-		return err
-	}
-	if repaired.IsZero() || !j.Cursor.Since.After(repaired) {
-		if err := s.setRepaired(ctx, j.Cursor.Before); err != nil {
+// finish keeps how a walk ended, and, if it ended well and went back far enough for that, until when everything is known.
+func (s *Source) finish(j job, reason error) error {
+	ctx := s.life
+	j.Ended, j.Error, j.Refused = time.Now().UTC(), "", false
+	if reason != nil {
+		j.Error = reason.Error()
+	} else {
+		repaired, err := s.repaired(ctx)
+		if err != nil {
 			return err
 		}
+		if repaired.IsZero() || !j.Cursor.Since.After(repaired) {
+			if err := s.setRepaired(ctx, j.Cursor.Before); err != nil {
+				return err
+			}
+		}
 	}
-	return s.Store.SetMark(ctx, s.walkMark(), nil)
-}
-
-func (s *Source) show(j job, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.progress = Progress{
-		Kind: j.Kind, Why: j.Why, Running: true, Started: j.Started, Since: j.Cursor.Since, Read: j.Cursor.Read, Part: j.Cursor.Part(),
-		Accepted: j.Counts.Accepted, Unchanged: j.Counts.Unchanged, Superseded: j.Counts.Superseded, Quarantined: j.Counts.Quarantined,
+	if err := s.setJob(ctx, s.walkedMark(), j); err != nil {
+		return err
 	}
-	if err != nil {
-		s.progress.Error, s.progress.Refused = err.Error(), errors.Is(err, cpm.ErrRefused)
+	if err := s.Store.SetMark(ctx, s.walkMark(), nil); err != nil {
+		return err
 	}
-}
-
-func (s *Source) finish(j job, err error) {
-	s.show(j, err)
-	s.mu.Lock()
-	s.progress.Running, s.progress.Ended, s.cut = false, time.Now(), nil
-	if err == nil {
-		s.progress.Part = 1
-	}
-	s.mu.Unlock()
-	if err != nil {
-		s.Log.Info("reading from the sender's API ended early", "kind", j.Kind, "reason", err.Error())
-		return
+	if reason != nil {
+		s.Log.Info("reading from the sender's API ended early", "kind", j.Kind, "reason", j.Error)
+		return nil
 	}
 	if j.Why == "silence" && j.Counts.Accepted > 0 {
 		s.Log.Warn("the source is silent, and yet the sender had changes: no webhook brought them", "citizens", j.Counts.Accepted)
@@ -241,4 +317,5 @@ func (s *Source) finish(j job, err error) {
 	s.Log.Info("read from the sender's API", "kind", j.Kind, "why", j.Why, "citizens", j.Cursor.Read, "accepted", j.Counts.Accepted,
 		"unchanged", j.Counts.Unchanged, "superseded", j.Counts.Superseded, "quarantined", j.Counts.Quarantined,
 		"duration", time.Since(j.Started).Round(time.Millisecond))
+	return nil
 }
