@@ -60,10 +60,11 @@ func (s *Source) taken(ctx context.Context, j job) error {
 
 var errStopped = errors.New("stopped")
 
-// stopped is errStopped if a walk is to be given up. The mark names it by its start, so it has not to be dropped.
-func (s *Source) stopped(ctx context.Context, j job) error {
+// stopped is errStopped if the walk that started then is to be given up. The mark names it by that, so it need not be
+// dropped.
+func (s *Source) stopped(ctx context.Context, started time.Time) error {
 	value, err := s.Store.Mark(ctx, s.stopMark())
-	if err == nil && string(value) == instant(j.Started) {
+	if err == nil && string(value) == instant(started) {
 		err = errStopped
 	}
 	return err

@@ -194,8 +194,9 @@ func (s *Source) walk(j job) error {
 	log.Info("reading from the sender's API", "why", j.Why, "resumed", !j.Cursor.From.IsZero())
 	ctx, cut := context.WithCancelCause(s.life)
 	var watching sync.WaitGroup
-	watching.Go(func() { s.heedStop(ctx, cut, j) })
-	err := s.stopped(ctx, j)
+	started := j.Started
+	watching.Go(func() { s.heedStop(ctx, cut, started) })
+	err := s.stopped(ctx, started)
 	if err == nil {
 		err = s.read(ctx, &j, log)
 	}
@@ -214,16 +215,17 @@ func (s *Source) walk(j job) error {
 }
 
 // heedStop cuts a walk that is to be stopped, wherever that was asked for.
-func (s *Source) heedStop(ctx context.Context, cut context.CancelCauseFunc, j job) {
-	for ctx.Err() == nil {
-		if errors.Is(s.stopped(ctx, j), errStopped) {
-			cut(errStopped)
-			return
-		}
+func (s *Source) heedStop(ctx context.Context, cut context.CancelCauseFunc, started time.Time) {
+	for {
 		select {
 		case <-time.After(stopEvery):
 		case <-s.wake:
 		case <-ctx.Done():
+			return
+		}
+		if errors.Is(s.stopped(ctx, started), errStopped) {
+			cut(errStopped)
+			return
 		}
 	}
 }
