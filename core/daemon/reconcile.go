@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// reconcileLook is how often it is looked whether a comparison is due, and reconciledMark when the last one began.
+	// reconcileLook is how often it is looked whether a comparison is due, and reconciledMark when the last one of
+	// everything began, at any replica.
 	reconcileLook  = time.Minute
 	reconciledMark = "reconciled"
 )
@@ -39,19 +40,8 @@ func (r *reconciler) cut() {
 func (d *daemon) startReconciling() {
 	d.later("reconciliation", func(context.Context) error { d.reconciling.cut(); return nil })
 	d.repeat("reconciliation by the clock", func(ctx context.Context) time.Duration {
-		every := d.config().Reconcile.Every
-		if every == 0 {
-			return reconcileLook
-		}
-		last, err := d.store.Mark(ctx, reconciledMark)
-		if err != nil {
-			return reconcileLook
-		}
-		at, err := time.Parse(time.RFC3339, string(last))
-		switch {
-		case err != nil: // the first time, it is due after as long as between two
-			err = d.store.SetMark(ctx, reconciledMark, []byte(time.Now().UTC().Format(time.RFC3339)))
-		case time.Since(at) >= every:
+		due, err := d.comparisonDue(ctx, d.config().Reconcile.Every)
+		if due {
 			_, err = d.reconcile(ctx, admin.Reconcile{})
 		}
 		if err != nil && ctx.Err() == nil {
@@ -59,6 +49,27 @@ func (d *daemon) startReconciling() {
 		}
 		return reconcileLook
 	})
+}
+
+// comparisonDue is whether it is time to compare, and for this replica to do it for all. It ends where it began, also when
+// another one's turn has come meanwhile, which finds the mark.
+func (d *daemon) comparisonDue(ctx context.Context, every time.Duration) (bool, error) {
+	if mine, _ := d.store.Share().Part(1, "reconciliation"); every == 0 || mine == 0 {
+		return false, nil
+	}
+	last, err := d.store.Mark(ctx, reconciledMark)
+	if err != nil {
+		return false, err
+	}
+	at, err := time.Parse(time.RFC3339, string(last))
+	if err != nil { // the first time, it is due after as long as between two
+		return false, d.setReconciled(ctx)
+	}
+	return time.Since(at) >= every, nil
+}
+
+func (d *daemon) setReconciled(ctx context.Context) error {
+	return d.store.SetMark(ctx, reconciledMark, []byte(time.Now().UTC().Format(time.RFC3339)))
 }
 
 // reconcile begins a comparison in the background.
@@ -78,7 +89,7 @@ func (d *daemon) reconcile(ctx context.Context, in admin.Reconcile) (admin.Recon
 		return r.run.Report(), fmt.Errorf("%w: a comparison is under way", admin.ErrBusy)
 	}
 	if in.Target == "" {
-		if err := d.store.SetMark(ctx, reconciledMark, []byte(time.Now().UTC().Format(time.RFC3339))); err != nil {
+		if err := d.setReconciled(ctx); err != nil {
 			return admin.Reconciliation{}, err
 		}
 	}
