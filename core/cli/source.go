@@ -189,7 +189,9 @@ func (a *App) printSourceAPI(src admin.Source) {
 	if p.Running {
 		fmt.Fprintf(a.Stdout, "\n%s: a %s is under way, %.0f%%, %d citizens read\n", src.Name, p.Kind, 100*p.Part, p.Read)
 	}
-	if p.Error != "" {
+	if p.Error != "" && !p.Running {
+		fmt.Fprintf(a.Stdout, "\n%s: the last %s ended early: %s; everything is known up to %s\n", src.Name, p.Kind, p.Error, ago(src.API.KnownUntil))
+	} else if p.Error != "" {
 		fmt.Fprintf(a.Stdout, "\n%s: the sender's API: %s; everything is known up to %s\n", src.Name, p.Error, ago(src.API.KnownUntil))
 	}
 	if src.API.Silent {

@@ -87,6 +87,9 @@ func TestRefused(t *testing.T) {
 	if out, code := i.run("source", "stop", "dataguard"); code != 0 || out != "stopped\n" {
 		t.Errorf("stop: exit code %d, %s", code, out)
 	}
+	if out, _ := i.run("status"); !strings.Contains(out, "dataguard: the last backfill ended early: stopped") {
+		t.Errorf("status: %s", out)
+	}
 	i.rewrite(rest)
 	if out, code := i.run("source", "backfill", "dataguard", "--external-ref", "ada@example.org"); code != 0 || !strings.Contains(out, "1 citizens read: 1 are news") {
 		t.Errorf("after the reload: exit code %d, %s", code, out)
