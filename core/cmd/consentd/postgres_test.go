@@ -4,11 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/consentd/consentd/core/admin"
+	"github.com/consentd/consentd/core/cpm/sim"
 	"github.com/consentd/consentd/core/store/storetest/pgtest"
 )
 
@@ -140,5 +144,93 @@ func TestValidatePostgres(t *testing.T) {
 	}
 	if text, err := os.ReadFile(i.path("config.hcl")); err != nil || !strings.Contains(string(text), "s3cret") {
 		t.Fatal(err)
+	}
+}
+
+// TestOneAsksTheSender has two replicas and one sender: whichever is asked for a backfill, everybody is read once, each
+// says how it goes, and when the one that reads is killed, the other one goes on from its page.
+func TestOneAsksTheSender(t *testing.T) {
+	cluster := pgtest.New(t)
+	dsn := cluster.Database(t)
+	d, s := newDataguard(t), newSink(t)
+	const citizens, ofAWalk = 500, 1 + 1 + 5 // requests: the clock, how many there are, and the pages
+	for n := range citizens {
+		d.Record(d.Add(fmt.Sprintf("c%d@example.org", n)), sim.Grant(newsletter))
+	}
+	d.pastSecond()
+	// The API answers the fourth request of the third backfill only to who asks once more.
+	var asked atomic.Int32
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == 2*ofAWalk+4 {
+			<-r.Context().Done()
+			return
+		}
+		d.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	d.url = front.URL
+	rest := d.source("confirm_after = \"1s\"") + s.config("sink", "max_in_flight = 16")
+	var all []*instance
+	for range 2 {
+		i := configure(t, "")
+		i.onPostgres(dsn, rest)
+		i.start()
+		all = append(all, i)
+	}
+	for _, i := range all {
+		eventually(t, "each knows of the other", func() bool { return strings.Contains(i.metrics(), "\nconsentd_store_replicas 2\n") })
+	}
+	progress := func(i *instance) admin.Progress {
+		p, err := admin.NewClient(i.admin, "").Progress(t.Context(), "dataguard")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for n, i := range all {
+		out, code := i.run("source", "backfill", "dataguard")
+		if code != 0 || !strings.Contains(out, fmt.Sprintf("%d citizens read: %d are news", citizens, citizens*(1-n))) {
+			t.Errorf("backfill: exit code %d, %s", code, out)
+		}
+		if a, b := progress(all[0]), progress(all[1]); a != b || a.Running || a.Read != citizens {
+			t.Errorf("%+v\n%+v", a, b)
+		}
+		if got := int(asked.Load()); got != (n+1)*ofAWalk {
+			t.Errorf("%d requests after %d backfills", got, n+1)
+		}
+	}
+	reads := func(i *instance) bool { return strings.Contains(i.log.String(), "reading from the sender's API") }
+	one, other := all[0], all[1]
+	if reads(other) {
+		one, other = other, one
+	}
+	if reads(other) {
+		t.Fatal("both read")
+	}
+	if out, code := other.run("source", "backfill", "dataguard", "--detach"); code != 0 || out != "begun\n" {
+		t.Fatalf("backfill: exit code %d, %s", code, out)
+	}
+	eventually(t, "a part is read", func() bool { return asked.Load() == 2*ofAWalk+4 })
+	if p := progress(other); !p.Running || p.Read == 0 {
+		t.Errorf("%+v", p)
+	}
+	one.kill()
+	eventually(t, "the other one ends it", func() bool { return !progress(other).Running })
+	if p := progress(other); p.Read != citizens || p.Error != "" || !reads(other) {
+		t.Errorf("%+v", p)
+	}
+	if got := asked.Load(); got != 3*ofAWalk+1 {
+		t.Errorf("%d requests after three backfills: it began anew", got)
+	}
+	one.start()
+	if a, b := progress(one), progress(other); a != b || a.Kind != "backfill" {
+		t.Errorf("%+v\n%+v", a, b)
+	}
+	one.settled("sink")
+	for _, i := range all {
+		if !strings.Contains(i.metrics(), "\nconsentd_source_silent{source=\"dataguard\"} 0\n") || strings.Contains(i.metrics(), "\nconsentd_source_known_until_timestamp_seconds{source=\"dataguard\"} 0\n") {
+			t.Error("the metrics do not say until when everything is known")
+		}
+		i.stop()
 	}
 }
