@@ -17,7 +17,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	source := []string{"source"}
 	m := &Metrics{
 		isSilent: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "consentd_source_silent", Help: "1 while no webhook of a source has come for longer than its heartbeat.",
+			Name: "consentd_source_silent", Help: "1 while no webhook of a source has come to any replica for longer than its heartbeat.",
 		}, source),
 		repairedAt: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "consentd_source_known_until_timestamp_seconds",
