@@ -38,6 +38,24 @@ func (s *Source) setJob(ctx context.Context, mark string, j job) error {
 	return s.Store.SetMark(ctx, mark, value)
 }
 
+// keep keeps how far a walk is.
+func (s *Source) keep(ctx context.Context, j job) error {
+	if err := s.still(ctx, j); err != nil {
+		return err
+	}
+	return s.setJob(ctx, s.walkMark(), j)
+}
+
+// still is errElsewhere if a walk is not under way any more. Who stood still for long may find that another replica has
+// ended it, and is not to begin it anew.
+func (s *Source) still(ctx context.Context, j job) error {
+	is, err := s.job(ctx, s.walkMark())
+	if err == nil && (is == nil || !is.Started.Equal(j.Started)) {
+		err = errElsewhere
+	}
+	return err
+}
+
 // underWay is the walk that is under way or was asked for; nil if none is. What was asked for is looked at first: its
 // mark is dropped when that of the walk is there.
 func (s *Source) underWay(ctx context.Context) (*job, error) {

@@ -134,22 +134,28 @@ func TestOneWalk(t *testing.T) {
 	})
 }
 
-// TestTakeOver: who is not at the source any more leaves off after the page, and the other one goes on from there.
-func TestTakeOver(t *testing.T) {
-	w := begin(t, soon)
-	w.citizens(95)
-	var pages atomic.Int32
-	block := make(chan struct{})
+// block lets the n-th request wait until it is to go on.
+func (w *world) block(n int32) (requests *atomic.Int32, goOn func()) {
+	requests = &atomic.Int32{}
+	blocked := make(chan struct{})
 	w.api = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if pages.Add(1) == 6 {
+		if requests.Add(1) == n {
 			select {
-			case <-block:
+			case <-blocked:
 			case <-r.Context().Done():
 				return
 			}
 		}
 		w.sim.ServeHTTP(rw, r)
 	})
+	return requests, func() { close(blocked) }
+}
+
+// TestTakeOver: who is not at the source any more leaves off after the page, and the other one goes on from there.
+func TestTakeOver(t *testing.T) {
+	w := begin(t, soon)
+	w.citizens(95)
+	pages, goOn := w.block(6)
 	one, other := w.replica(true), w.replica(false)
 	if _, err := one.Backfill(ctx, time.Time{}); err != nil {
 		t.Fatal(err)
@@ -160,7 +166,7 @@ func TestTakeOver(t *testing.T) {
 		t.Errorf("%+v, %v", before, err)
 	}
 	one.at(false)
-	close(block)
+	goOn()
 	w.wait("it leaves off", func() bool { return strings.Contains(one.log.String(), "another replica goes on") })
 	if n := pages.Load(); n != 6 {
 		t.Errorf("it left off after %d pages", n)
@@ -174,6 +180,27 @@ func TestTakeOver(t *testing.T) {
 	}
 	if n := w.asked(); n != ofAWalk {
 		t.Errorf("%d requests", n)
+	}
+}
+
+// TestStoodStill: who stood still while another one ended the walk does not bring it back.
+func TestStoodStill(t *testing.T) {
+	w := begin(t, soon)
+	w.citizens(95)
+	pages, goOn := w.block(6)
+	one, other := w.replica(true), w.replica(false)
+	if _, err := one.Backfill(ctx, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	w.wait("it is half-way", func() bool { return pages.Load() == 6 })
+	other.at(true)
+	w.wait("the other one ends it", func() bool { return !w.progress().Running })
+	ended := w.progress()
+	goOn()
+	w.wait("it leaves off", func() bool { return strings.Contains(one.log.String(), "another replica goes on") })
+	w.looks(one)
+	if p := w.progress(); p != ended || p.Read != 95 || w.asked() != ofAWalk+1 {
+		t.Errorf("%d requests, %+v", w.asked(), p)
 	}
 }
 

@@ -202,9 +202,10 @@ func (s *Source) walk(j job) error {
 	}
 	cut(nil)
 	watching.Wait()
+	if err == nil || errors.Is(err, errStopped) {
+		err = s.finish(j, err)
+	}
 	switch {
-	case err == nil, errors.Is(err, errStopped):
-		return s.finish(j, err)
 	case errors.Is(err, errElsewhere):
 		log.Info("another replica goes on with reading from the sender's API", "citizens", j.Cursor.Read)
 		return nil
@@ -242,7 +243,11 @@ func (s *Source) read(ctx context.Context, j *job, log hclog.Logger) error {
 			return context.Cause(ctx)
 		}
 		j.Error, j.Refused = err.Error(), errors.Is(err, cpm.ErrRefused)
-		err = errors.Join(err, s.setJob(ctx, s.walkMark(), *j))
+		kept := s.keep(ctx, *j)
+		if errors.Is(kept, errElsewhere) {
+			return kept
+		}
+		err = errors.Join(err, kept)
 		if text := err.Error(); text != last {
 			log.Warn("the sender's API cannot be read; it is tried again", "error", err)
 			last = text
@@ -275,7 +280,7 @@ func (s *Source) pages(ctx context.Context, j *job) error {
 		}
 		j.Counts.add(counts)
 		j.Cursor, j.Error, j.Refused = at, "", false
-		if err := s.setJob(ctx, s.walkMark(), *j); err != nil {
+		if err := s.keep(ctx, *j); err != nil {
 			return err
 		}
 		s.Metrics.read(s.name, len(p.Bodies))
@@ -289,6 +294,9 @@ func (s *Source) pages(ctx context.Context, j *job) error {
 // finish keeps how a walk ended, and, if it ended well and went back far enough for that, until when everything is known.
 func (s *Source) finish(j job, reason error) error {
 	ctx := s.life
+	if err := s.still(ctx, j); err != nil {
+		return err
+	}
 	j.Ended, j.Error, j.Refused = time.Now().UTC(), "", false
 	if reason != nil {
 		j.Error = reason.Error()
