@@ -15,6 +15,9 @@ import (
 	"github.com/consentd/consentd/core/store"
 )
 
+// stopTimeout is less than the command waits for, so that it hears that the word is left for who is at the source.
+const stopTimeout = 30 * time.Second
+
 // heard is when a webhook of each source was last taken in.
 type heard struct {
 	mu sync.Mutex
@@ -185,6 +188,8 @@ func (d *daemon) sourceActions() admin.SourceActions {
 			if err != nil {
 				return false, err
 			}
+			ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+			defer cancel()
 			return s.Stop(ctx)
 		},
 	}

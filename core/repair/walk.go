@@ -158,13 +158,15 @@ func (s *Source) Stop(ctx context.Context) (bool, error) {
 	s.nudge()
 	for {
 		is, err := s.underWay(ctx)
-		if err != nil || is == nil || !is.Started.Equal(j.Started) {
+		switch {
+		case ctx.Err() != nil:
+			return true, fmt.Errorf("it is noted that the %s is to end, and the replica that is at it has not looked yet: %w", j.Kind, ctx.Err())
+		case err != nil, is == nil, !is.Started.Equal(j.Started):
 			return true, err
 		}
 		select {
 		case <-time.After(endingEvery):
 		case <-ctx.Done():
-			return true, ctx.Err()
 		}
 	}
 }
