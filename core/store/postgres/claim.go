@@ -147,7 +147,9 @@ func (s *Store) readStates(ctx context.Context, claims []store.Claimed, versions
 		}
 		there = append(there, c)
 	}
-	s.release(gone)
+	if s.release(gone) != nil {
+		s.replica.nudge()
+	}
 	return there, nil
 }
 
@@ -160,24 +162,24 @@ func (s *Store) Release(claims []store.Claimed) {
 	for i, c := range claims {
 		epochs[i] = c.Epoch
 	}
-	defer s.replica.ended(epochs)
-	s.release(claims)
+	err := s.release(claims)
+	s.replica.ended(epochs) // first, or the lease is looked after before
+	if err != nil {
+		s.replica.nudge()
+	}
 }
 
-func (s *Store) release(claims []store.Claimed) {
+func (s *Store) release(claims []store.Claimed) error {
 	if len(claims) == 0 {
-		return
+		return nil
 	}
 	targets, citizens, epochs := claimKeys(claims)
-	err := s.commit(context.Background(), nil, func(t *tx) error {
+	return s.commit(context.Background(), nil, func(t *tx) error {
 		// Should a crash of the server bring them back, they are found to be nobody's.
 		t.write.Queue(`SET LOCAL synchronous_commit = off`)
 		t.write.Queue(endClaims, targets, citizens, epochs)
 		return nil
 	})
-	if err != nil {
-		s.replica.nudge()
-	}
 }
 
 // Until is until when a claim is certainly this replica's, by its own clock.

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -176,6 +177,9 @@ func (s *Store) ClaimErasure(ctx context.Context, target string, now time.Time) 
 	}
 	if err != nil {
 		s.replica.forget(epoch)
+		if errors.Is(err, store.ErrUnavailable) {
+			s.replica.nudge() // it may be claimed in the database
+		}
 		return e, err
 	}
 	s.replica.holds(epoch, 1)
@@ -185,7 +189,6 @@ func (s *Store) ClaimErasure(ctx context.Context, target string, now time.Time) 
 // SettleErasure commits what became of a request. One that another replica has taken over is left to it.
 func (s *Store) SettleErasure(ctx context.Context, st store.ErasureSettlement) error {
 	e := st.Erasure
-	defer s.replica.ended([]int64{e.Epoch})
 	var end end
 	err := s.commit(context.WithoutCancel(ctx), func(b *pgx.Batch) {
 		if st.Receipt != nil {
@@ -206,6 +209,10 @@ func (s *Store) SettleErasure(ctx context.Context, st store.ErasureSettlement) e
 		r.Subject = e.Subject
 		return t.receipts(&end, []store.Receipt{r})
 	})
+	s.replica.ended([]int64{e.Epoch})
+	if err != nil {
+		s.replica.nudge()
+	}
 	if err == nil && st.Receipt != nil {
 		hint(s.scrub)
 	}

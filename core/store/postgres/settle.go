@@ -16,9 +16,9 @@ func (s *Store) Settle(ctx context.Context, settlements []store.Settlement) erro
 	for i, st := range settlements {
 		epochs[i] = st.Claim.Epoch
 	}
-	defer s.replica.ended(epochs)
 	// A settlement is not given up because its caller is: what happened at the target has happened.
 	err := s.settles.do(context.WithoutCancel(ctx), settlements)
+	s.replica.ended(epochs)
 	if err != nil {
 		s.replica.nudge() // the claims are in the database still
 	}
