@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,7 +31,7 @@ func connect(ctx context.Context, o Options) (*pgxpool.Pool, error) {
 	}
 	conn, err := pgx.ConnectConfig(ctx, conf.ConnConfig)
 	if err != nil {
-		return nil, err
+		return nil, advise(err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	durability, err := fit(ctx, conn)
@@ -51,7 +53,7 @@ func Check(ctx context.Context, o Options, offline bool) error {
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, conf.ConnConfig)
 	if err != nil {
-		return clean(err)
+		return clean(advise(err))
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	_, err = fit(ctx, conn)
@@ -61,7 +63,13 @@ func Check(ctx context.Context, o Options, offline bool) error {
 // poolConfig connects to nothing. Its errors do not hold the DSN.
 func poolConfig(o Options) (*pgxpool.Config, error) {
 	conf, err := pgxpool.ParseConfig(o.DSN)
-	if err != nil {
+	var file *fs.PathError
+	switch {
+	case errors.As(err, &file):
+		return nil, fmt.Errorf("its dsn names a file that cannot be read: %w", file)
+	case err != nil && strings.Contains(err.Error(), "failed to configure TLS"):
+		return nil, errors.New("sslmode, sslrootcert, sslcert or sslkey of its dsn cannot be used: the last three are PEM files, and the last two go together")
+	case err != nil:
 		return nil, errors.New(`its dsn cannot be read; write it like "postgres://user:password@host:5432/database?sslmode=verify-full"`)
 	}
 	conf.MaxConns, conf.MinConns = int32(o.MaxConnections), 2
@@ -135,6 +143,27 @@ func fit(ctx context.Context, conn *pgx.Conn) (durability string, err error) {
 		return "", fmt.Errorf("the role may not make tables in the schema %s; run GRANT CREATE ON SCHEMA, or make one with CREATE SCHEMA AUTHORIZATION, named like the role", schema)
 	}
 	return durability, nil
+}
+
+// advise says what to do about a server that cannot be reached, where the error itself does not.
+func advise(err error) error {
+	var pg *pgconn.PgError
+	var advice string
+	switch {
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		advice = "nobody who is trusted here signed the server's certificate; set sslrootcert in the dsn to the file of the authority that signed it"
+	case errors.As(err, new(x509.HostnameError)):
+		advice = "the server's certificate is for another host; name the host in the dsn as the certificate does"
+	case !errors.As(err, &pg):
+		return err
+	case pg.Code == "53300":
+		advice = `the server has no connection left; raise its max_connections, or lower that of store "postgres" at every replica`
+	case pg.Code == "28000":
+		advice = "the server does not let this role in so; if its pg_hba.conf asks for TLS set sslmode=verify-full in the dsn, if for a certificate set sslcert and sslkey in the dsn"
+	default:
+		return err
+	}
+	return fmt.Errorf("%s: %w", advice, clean(err))
 }
 
 // dbError is an error of the database or of the way to it.

@@ -177,6 +177,41 @@ func (c *Cluster) Run() error {
 	}
 }
 
+// Restart has the server run with other settings.
+func (c *Cluster) Restart(t testing.TB, settings ...string) {
+	t.Helper()
+	c.Stop(syscall.SIGINT)
+	c.settings = settings
+	if err := c.Run(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Own gives files to the server, which does not read keys of others.
+func (c *Cluster) Own(t testing.TB, paths ...string) {
+	t.Helper()
+	for _, p := range paths {
+		if os.Getuid() == 0 {
+			if err := os.Chown(p, nobody, nobody); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Access puts lines before all others of pg_hba.conf. They count from the next start on.
+func (c *Cluster) Access(t testing.TB, lines ...string) {
+	t.Helper()
+	path := c.dir + "/data/pg_hba.conf"
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, append([]byte(strings.Join(lines, "\n")+"\n"), text...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Stop ends the server: SIGINT ends connections and then the server, SIGQUIT all at once, as a crash does.
 func (c *Cluster) Stop(signal syscall.Signal) {
 	if c.server == nil || c.server.Process == nil {
