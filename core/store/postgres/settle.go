@@ -72,17 +72,18 @@ func (f *settleReads) queue(b *pgx.Batch, all []store.Settlement) {
 		claims[i], ids[i], proven = st.Claim, st.Claim.ID, proven || st.Receipt != nil
 	}
 	targets, citizens, epochs := claimKeys(claims)
-	b.Queue(endClaims+` RETURNING k.target, k.citizen, k.epoch`, targets, citizens, epochs).Query(rows(func(r pgx.Rows) error {
-		var k claimKey
-		err := r.Scan(&k.target, &k.citizen, &k.epoch)
-		f.ours[k] = true
-		return err
-	}))
+	// Deliveries are locked before claims, as Claim does: of two replicas that were at one, each would wait for the other.
 	b.Queue(`SELECT id, status, withdrawal, desired FROM delivery WHERE id = ANY($1) ORDER BY id FOR UPDATE`, ids).Query(rows(func(r pgx.Rows) error {
 		var id int64
 		var row settleRow
 		err := r.Scan(&id, &row.Status, &row.Withdrawal, &row.desired)
 		f.rows[id] = row
+		return err
+	}))
+	b.Queue(endClaims+` RETURNING k.target, k.citizen, k.epoch`, targets, citizens, epochs).Query(rows(func(r pgx.Rows) error {
+		var k claimKey
+		err := r.Scan(&k.target, &k.citizen, &k.epoch)
+		f.ours[k] = true
 		return err
 	}))
 	if proven {
