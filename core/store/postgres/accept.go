@@ -139,6 +139,9 @@ func queueCitizens(b *pgx.Batch, sources []string, ids [][]byte, visit func(citi
 	}))
 }
 
+// errVanished is for a row that was there, and was deleted by whoever held its lock: made anew, it is locked.
+var errVanished = dbError{errors.New("a citizen's row vanished before it was locked")}
+
 // readBodies reads the states that updates are to be merged into.
 func (f *acceptReads) readBodies(t *tx, group []*request[*acceptance]) error {
 	var needed []int64
@@ -164,7 +167,7 @@ func (f *acceptReads) readBodies(t *tx, group []*request[*acceptance]) error {
 func (t *tx) accept(a *acceptance, f *acceptReads, routes []store.Route) error {
 	row, there := f.citizens[a.of]
 	if !there {
-		return dbError{errors.New("a citizen's row vanished while it was locked")}
+		return errVanished
 	}
 	var known *consent.Citizen
 	if row.version > 0 {

@@ -23,8 +23,12 @@ func (s *Store) Erase(ctx context.Context, source, citizenID string, at time.Tim
 	var row citizenRow
 	err := s.commit(ctx, func(b *pgx.Batch) {
 		// Who is not known gets a row as well, or an update could come in beside the tombstone and not see it.
+		row = citizenRow{}
 		queueCitizens(b, []string{source}, [][]byte{[]byte(citizenID)}, func(r citizenRow) { row = r })
 	}, func(t *tx) (err error) {
+		if row.id == 0 {
+			return errVanished
+		}
 		done, err = t.erase(row, at, ask)
 		return err
 	})

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -54,7 +55,7 @@ func (s *Store) commit(ctx context.Context, read func(*pgx.Batch), decide func(*
 		if isOwn(err) {
 			return err
 		}
-		if n < tries && (again(err) || unprepared(err)) {
+		if n < tries && (again(err) || unprepared(err) || errors.Is(err, errVanished)) {
 			time.Sleep(time.Duration(rand.Int64N(int64(n) * int64(5*time.Millisecond))))
 			continue
 		}
