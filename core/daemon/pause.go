@@ -3,6 +3,8 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -64,16 +66,27 @@ func (p *pauses) follow(now map[string]store.Pause) {
 	}
 }
 
+func (p *pauses) list() []*dispatch.Group {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Values(p.groups))
+}
+
 func (p *pauses) group(target string) *dispatch.Group {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.groups[target]
 }
 
-// followPauses reads the pauses again.
+// followPauses reads again which targets are paused, and which fuses have blown.
 func (d *daemon) followPauses(ctx context.Context) time.Duration {
 	if err := d.readPauses(ctx); err != nil && ctx.Err() == nil {
 		d.Log.Error("pauses of targets cannot be read", "error", err)
+	}
+	for _, g := range d.pauses.list() {
+		if err := g.FollowFuse(ctx); err != nil && ctx.Err() == nil {
+			d.Log.Error("fuses of targets cannot be read", "error", err)
+		}
 	}
 	return followEvery
 }

@@ -37,8 +37,9 @@ type rendering struct {
 	untried, sent bool
 	// unanswered is whether a lookup's answer is not at hand any more.
 	unanswered bool
-	// held is whether the target's fuse holds it back, and granted whether it counts for the fuse from this attempt on.
-	held, granted bool
+	// grants is whether it is for the target's fuse to say whether it may go; held whether that holds it back, and granted
+	// whether it counts for the fuse from this attempt on.
+	grants, held, granted bool
 	// suspect is whether it was rejected together with everything else in its call.
 	suspect bool
 	// blameless is whether it failed for a while as everything does at the target.
@@ -63,8 +64,11 @@ func (g *Group) render(claims []store.Claimed) *batch {
 	span := g.target.Trace.Render(b.ctx)
 	withdrawals := 0
 	for i, c := range claims {
-		r := g.renderOne(c, now)
-		b.all[i] = r
+		b.all[i] = g.renderOne(c, now)
+	}
+	g.throughFuse(b.ctx, b.all, now)
+	for i, c := range claims {
+		r := b.all[i]
 		if r.ruleErr != nil || r.retired || r.unanswered || r.held || len(r.records) == 0 || hmac.Equal(r.digest, c.Digest) {
 			continue
 		}
@@ -128,11 +132,8 @@ func (g *Group) renderOne(c store.Claimed, now time.Time) (r *rendering) {
 	r.content = content.Sum(nil)
 	digest := sha256.Sum256(append(r.content[:len(r.content):len(r.content)], g.target.Identity...))
 	r.digest = digest[:]
-	if g.fuse.most > 0 && !c.Withdrawal && c.Reason != store.ReasonReleased && !hmac.Equal(r.digest, c.Digest) &&
-		rule.Grants(c.Source, *state, now, found, fields) {
-		may, first := g.fuse.take(c.ID, c.Desired, now)
-		r.held, r.granted = !may, first
-	}
+	r.grants = g.fuse.most > 0 && !c.Withdrawal && c.Reason != store.ReasonReleased && !hmac.Equal(r.digest, c.Digest) &&
+		rule.Grants(c.Source, *state, now, found, fields)
 	return r
 }
 

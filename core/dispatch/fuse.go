@@ -17,7 +17,7 @@ const fuseWindow = time.Hour
 
 // fuse holds a target's grants back once more of them than it stands were let through within an hour. What it counts
 // are deliveries, each once however often it is tried. That it has blown, and what was let through, is in the store, so that a
-// restart neither mends it nor lets as many through again.
+// restart neither mends it nor lets as many through again; where replicas share the store, it is counted there.
 type fuse struct {
 	most int // 0: there is none
 	log  hclog.Logger
@@ -36,6 +36,61 @@ type grant struct {
 	at time.Time
 	// version is what was granted; 0 when a process before did.
 	version int64
+}
+
+// shared is a store in which the grants of all replicas are counted: see postgres.Store.Grant.
+type shared interface {
+	Grant(ctx context.Context, target string, claims []store.Claimed, since time.Time, most int) (let map[int64]bool, err error)
+}
+
+// throughFuse has the fuse say of everything that would grant whether it may go.
+func (g *Group) throughFuse(ctx context.Context, all []*rendering, now time.Time) {
+	counter, isShared := g.store.(shared)
+	var asked []*rendering
+	var claims []store.Claimed
+	for _, r := range all {
+		switch {
+		case !r.grants:
+		case !isShared:
+			may, first := g.fuse.take(r.claim.ID, r.claim.Desired, now)
+			r.held, r.granted = !may, first
+		case !g.fuse.has(r.claim.ID, r.claim.Desired, now):
+			asked, claims = append(asked, r), append(claims, r.claim)
+		}
+	}
+	if len(asked) == 0 {
+		return
+	}
+	let, err := counter.Grant(ctx, g.target.Name, claims, now.Add(-fuseWindow), g.fuse.most)
+	if err != nil {
+		g.pause(StoreState, 0, "count grants: "+err.Error())
+	}
+	for _, r := range asked {
+		first, may := let[r.claim.ID]
+		switch {
+		case err != nil:
+			r.unanswered = true
+		case may:
+			g.fuse.note(grant{r.claim.ID, now, r.claim.Desired})
+		}
+		r.held, r.granted = err == nil && !may, first
+	}
+}
+
+// has is whether a grant was let through here before, so that it is not asked about again.
+func (f *fuse) has(id, version int64, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.forget(now)
+	before, let := f.let[id]
+	return let && before.version == version
+}
+
+// note notes what the store let through.
+func (f *fuse) note(g grant) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.enter(g)
 }
 
 // take is whether a grant may go now. first is whether it counts only from now on.
@@ -99,6 +154,29 @@ func (f *fuse) forget(now time.Time) {
 	f.order = slices.Delete(f.order, 0, n)
 }
 
+// FollowFuse notes what became of the fuse at other replicas. What goes does not depend on it: that the store says.
+func (g *Group) FollowFuse(ctx context.Context) error {
+	f := &g.fuse
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, isShared := g.store.(shared); !isShared || !f.loaded || f.most == 0 {
+		return nil
+	}
+	all, err := g.store.Fuses(ctx)
+	if err != nil {
+		return err
+	}
+	switch was, is := f.blown, all[g.target.Name].Blown; {
+	case was.IsZero() && !is.IsZero():
+		f.blown = is
+		f.log.Warn("fuse has blown at another replica: grants are held, withdrawals go on", "since", is)
+	case !was.IsZero() && is.IsZero():
+		f.blown = is
+		f.log.Info("fuse was released at another replica")
+	}
+	return nil
+}
+
 // load takes from the store how the fuse stands, once; a fuse that is not loaded lets nothing through.
 func (g *Group) loadFuse(ctx context.Context, now time.Time) error {
 	f := &g.fuse
@@ -133,7 +211,7 @@ func (f *fuse) read(ctx context.Context, s store.Store, target string, now time.
 	}
 	is := all[target]
 	f.blown, f.let, f.order = is.Blown, map[int64]grant{}, nil
-	if f.most == 0 {
+	if _, isShared := s.(shared); isShared || f.most == 0 {
 		return nil
 	}
 	since := now.Add(-fuseWindow)

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,6 +37,52 @@ func (s *Store) Granted(ctx context.Context, target string, since time.Time) (ma
 		return err
 	}, `SELECT id, granted FROM delivery WHERE target = $1 AND granted > 0 AND granted >= $2`, target, micros(since))
 	return all, err
+}
+
+// Grant lets claims that would grant through their target's fuse, in their order, as long as it is whole and fewer than
+// most count since a time, at all replicas together. It says of each that it let through whether that counts from now
+// on. It does as long as the claim lasts; the settlement says whether it does from then on.
+func (s *Store) Grant(ctx context.Context, target string, claims []store.Claimed, since time.Time, most int) (let map[int64]bool, err error) {
+	ids := make([]int64, len(claims))
+	for i, c := range claims {
+		ids[i] = c.ID
+	}
+	var blown, released int64
+	err = s.commit(ctx, func(b *pgx.Batch) {
+		blown, released = 0, 0
+		b.Queue(`SELECT pg_advisory_xact_lock(`+lockKey+`, $1)`, lockFuse)
+		b.Queue(`SELECT blown, released FROM fuse WHERE target = $1`, target).Query(rows(func(r pgx.Rows) error { return r.Scan(&blown, &released) }))
+	}, func(t *tx) error {
+		let = map[int64]bool{}
+		if blown != 0 {
+			return nil
+		}
+		var counted []int64 // of those asked about
+		all := 0
+		if _, err := t.row([]any{&all, &counted}, `SELECT count(*)::int, coalesce(array_agg(id) FILTER (WHERE id = ANY($3)), '{}') FROM (
+				SELECT id FROM delivery WHERE target = $1 AND granted > 0 AND granted >= $2
+				UNION SELECT delivery FROM claim WHERE target = $1 AND grants
+			) counted`, target, max(micros(since), released), ids); err != nil {
+			return err
+		}
+		var first []store.Claimed
+		for _, c := range claims {
+			switch {
+			case slices.Contains(counted, c.ID):
+				let[c.ID] = false
+			case all < most:
+				all++
+				let[c.ID] = true
+				first = append(first, c)
+			}
+		}
+		if targets, citizens, epochs := claimKeys(first); len(first) > 0 {
+			t.write.Queue(`UPDATE claim k SET grants = true FROM unnest($1::text[], $2::bigint[], $3::bigint[]) u(target, citizen, epoch)
+				WHERE k.target = u.target AND k.citizen = u.citizen AND k.epoch = u.epoch`, targets, citizens, epochs)
+		}
+		return nil
+	})
+	return let, err
 }
 
 // RetryFuse makes what a target's fuse holds due now. It is not due, or this would not end.

@@ -194,6 +194,7 @@ const (
 	lockReceipts = 2 // the chain's end
 	lockFold     = 3
 	lockReroute  = 4
+	lockFuse     = 5
 )
 
 // lockKey is the schema's own, so that stores in one database do not wait for each other.
