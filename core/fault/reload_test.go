@@ -1,0 +1,141 @@
+package fault
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/consentd/consentd/core/admin"
+	"github.com/consentd/consentd/core/store/storetest/pgtest"
+)
+
+// add adds to the configuration, which counts from the next start or reload on.
+func (d *daemon) add(text string) {
+	d.t.Helper()
+	f, err := os.OpenFile(filepath.Join(d.dir, "consentd.hcl"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString(text)
+		f.Close()
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *daemon) reload() {
+	d.t.Helper()
+	if _, err := admin.NewClient(d.admin, "").Reload(context.Background()); err != nil {
+		d.t.Fatalf("reload: %v", err)
+	}
+}
+
+// has is whether the daemon's configuration has a target.
+func (d *daemon) has(target string) bool {
+	d.t.Helper()
+	s, err := admin.NewClient(d.admin, "").Status(context.Background())
+	if err != nil {
+		d.t.Fatalf("status: %v", err)
+	}
+	for _, t := range s.Targets {
+		if t.Name == target {
+			return true
+		}
+	}
+	return false
+}
+
+// stopPast stops a daemon until its lease has ended, the other one has noticed and what is to be done meanwhile is done,
+// and lets it go on.
+func (d *daemon) stopPast(dsn string, meanwhile func()) {
+	d.t.Helper()
+	d.signal(syscall.SIGSTOP)
+	meanwhile()
+	eventually(d.t, "one replica is left", func() bool { return query[int](d.t, dsn, `SELECT count(*)::int FROM replica`)[0] == 1 })
+	time.Sleep(300 * time.Millisecond) // a while in which the other is alone
+	d.signal(syscall.SIGCONT)
+	eventually(d.t, "it has a lease again", func() bool { return query[int](d.t, dsn, `SELECT count(*)::int FROM replica`)[0] == 2 })
+}
+
+// TestReloadsOfReplicas adds a rule and its target to two replicas, one after the other, under load; again and again, while
+// one of them is stopped past its lease before it has the rule, after it has it, and in the middle of the
+// reload. Once both have it everybody has got what it sends, and nobody anything older than before.
+func TestReloadsOfReplicas(t *testing.T) {
+	t.Parallel()
+	rnd := random(t)
+	dsn := pgtest.New(t).Database(t)
+	first := newSink(t)
+	replicas := newReplicas(t, 2, dsn, lease, apiKeySource+first.rule("first", ""))
+	one, two := replicas[0], replicas[1]
+	s := newSender(one, "c", 200)
+	s.others = []string{two.listener}
+	// Of these little is heard: of half of them once a round, by way of the one that has the old configuration still.
+	quiet := newSender(two, "q", 200)
+	some := func() { quiet.postAll(t, 0, len(quiet.citizens)/2) }
+	s.postAll(t, 0, len(s.citizens))
+	quiet.postAll(t, 0, len(quiet.citizens))
+	stop := s.load(3)
+	sinks := map[string]*sink{}
+	rounds := []struct {
+		name   string
+		reload func()
+	}{
+		{"in_turns", func() { one.reload(); some(); two.reload() }},
+		{"new_one_stopped", func() { // so that the old one, alone, puts its rules in force again
+			one.reload()
+			some()
+			one.stopPast(dsn, some)
+			two.reload()
+		}},
+		{"stopped_within", func() {
+			two.signal(syscall.SIGHUP)
+			time.Sleep(randomly(rnd, 100*time.Millisecond))
+			two.stopPast(dsn, one.reload)
+			eventually(t, "the reload is carried out", func() bool { return two.has("stopped_within") })
+		}},
+		{"old_one_stopped", func() {
+			two.stopPast(dsn, one.reload)
+			some()
+			two.reload()
+		}},
+	}
+	for _, round := range rounds[:howOften(0, 3, len(rounds))] {
+		sinks[round.name] = newSink(t)
+		for _, d := range replicas {
+			d.add(sinks[round.name].rule(round.name, ""))
+		}
+		round.reload()
+		acks := s.acks.Load()
+		eventually(t, "updates go on", func() bool { return s.acks.Load() > acks+20 })
+	}
+	stop()
+	s.check(t, one, first, "first")
+	for name, sink := range sinks {
+		one.settled(name)
+		for _, of := range []*sender{s, quiet} {
+			missing := 0
+			for i := range of.citizens {
+				if c := &of.citizens[i]; sink.newest(c.name) < c.acked.Load() {
+					missing++
+				}
+			}
+			if missing > 0 {
+				t.Errorf("%s: %d of %d citizens miss what the new rule sends", name, missing, len(of.citizens))
+			}
+		}
+		sink.check(t)
+	}
+	s.known(t)
+	if log := one.log.String() + two.log.String(); strings.Contains(log, "not reloaded") {
+		t.Error("a reload failed")
+	}
+	for _, d := range replicas {
+		d.stop()
+	}
+	one.verify()
+	t.Log(fmt.Sprint(s.acks.Load(), " updates acknowledged, ", s.refused.Load(), " refused, ", s.lost.Load(), " unanswered"))
+}
