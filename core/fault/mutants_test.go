@@ -167,6 +167,27 @@ var mutants = []mutant{
 		},
 		tests: "TestHostileSenders/a_body",
 	},
+	{
+		name: "a lease ends for others before its time",
+		edits: []edit{
+			{"core/store/postgres/replica.go", "WHERE lease_until < clock_timestamp() FOR UPDATE", "WHERE lease_until < clock_timestamp() + interval '3s' FOR UPDATE"},
+		},
+		tests: "TestTakeOver",
+	},
+	{
+		name: "a replica takes updates in by its own rules",
+		edits: []edit{
+			{"core/store/postgres/routing.go", "return r[source]", "return callers"},
+		},
+		tests: "TestReloadsOfReplicas",
+	},
+	{
+		name: "a replica is handed what it has no rule for",
+		edits: []edit{
+			{"core/store/postgres/claim.go", "$8::text[] IS NULL OR rule = ANY($8)", "true OR $8::text[] IS NULL OR rule = ANY($8)"},
+		},
+		tests: "TestReloadsOfReplicas",
+	},
 }
 
 // TestMutants breaks the product's source, builds it, and runs the tests that have to notice over what came
