@@ -113,3 +113,20 @@ func TestGrantsOfReplicas(t *testing.T) {
 	}
 	whole(t, dsn)
 }
+
+// TestSchemaBefore: a store of the consentd before, which did not count what is in flight for a fuse, is brought up to date.
+func TestSchemaBefore(t *testing.T) {
+	dsn := server.Cluster(t).Database(t)
+	s := open1(t, dsn)
+	accept(t, s, update("ada", "GRANTED", 1), consent.Accepted)
+	s.Close()
+	execute(t, dsn, "ALTER TABLE claim DROP grants; DELETE FROM consentd_schema WHERE version_id = 2")
+	s = open1(t, dsn)
+	claims := claim(t, s, 1)
+	if let, err := s.Grant(ctx, "mail", claims, t0, 1); err != nil || !let[claims[0].ID] {
+		t.Error(let, err)
+	}
+	settle(t, s, claims...)
+	s.Close()
+	whole(t, dsn)
+}
