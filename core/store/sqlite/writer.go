@@ -163,12 +163,20 @@ func (s *Store) write(w *writer) {
 			}
 		}
 		s.serve(w, group)
-		s.checkpoint(w, checkpointFrom)
+		from := checkpointFrom
+		if len(s.requests) == 0 {
+			from = checkpointIdle
+		}
+		s.checkpoint(w, from)
 	}
 }
 
-// checkpointFrom is from how many pages on the log is brought into the file.
-const checkpointFrom = 4000
+// checkpointFrom is from how many pages on the log is brought into the file. Who asks meanwhile waits for it, so
+// that when nobody does it is done in smaller parts.
+const (
+	checkpointFrom = 4000
+	checkpointIdle = 1000
+)
 
 // checkpoint brings the log into the file when so many of its pages are not there yet. SQLite would do that by
 // itself, in the middle of a commit, and keep its errors to itself.
