@@ -2,25 +2,18 @@ package postgres
 
 import (
 	"context"
-	"sync"
 	"time"
 )
 
 // maxGroup is the most requests that one commit serves. It bounds how long the first of them waits.
 const maxGroup = 256
 
-// How many groups are under way at once: while one is being committed the next is read and decided.
-const (
-	acceptWorkers = 3
-	settleWorkers = 1
-)
-
-// batcher gathers what is asked for at the same time, so that many requests share a commit.
+// batcher gathers what is asked for while a commit is under way, so that many requests share the next one. Several
+// commits at once would be smaller ones, of which each costs the server about as much as a large one.
 type batcher[T any] struct {
 	requests chan *request[T]
 	stopping chan struct{}
-	gone     chan struct{} // closed when every worker has ended
-	workers  sync.WaitGroup
+	gone     chan struct{} // closed when all is answered
 }
 
 type request[T any] struct {
@@ -28,15 +21,14 @@ type request[T any] struct {
 	done chan error
 }
 
-func newBatcher[T any](s *Store, workers int, serve func([]*request[T]) error) *batcher[T] {
+func newBatcher[T any](s *Store, serve func([]*request[T]) error) *batcher[T] {
 	b := &batcher[T]{requests: make(chan *request[T], 4*maxGroup), stopping: make(chan struct{}), gone: make(chan struct{})}
-	for range workers {
-		b.workers.Go(func() { b.work(s, serve) })
-	}
+	go b.work(s, serve)
 	return b
 }
 
 func (b *batcher[T]) work(s *Store, serve func([]*request[T]) error) {
+	defer close(b.gone)
 	group := make([]*request[T], 0, maxGroup)
 	for {
 		group = group[:0]
@@ -98,6 +90,5 @@ func (b *batcher[T]) do(ctx context.Context, ask T) error {
 // close answers what was asked for before.
 func (b *batcher[T]) close() {
 	close(b.stopping)
-	b.workers.Wait()
-	close(b.gone)
+	<-b.gone
 }

@@ -126,8 +126,8 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	if s.replica, err = s.join(ctx); err != nil {
 		return nil, err
 	}
-	s.accepts = newBatcher(s, acceptWorkers, s.acceptGroup)
-	s.settles = newBatcher(s, settleWorkers, s.settleGroup)
+	s.accepts = newBatcher(s, s.acceptGroup)
+	s.settles = newBatcher(s, s.settleGroup)
 	s.working.Go(s.watch)
 	s.working.Go(s.tidy)
 	return s, nil
