@@ -34,6 +34,9 @@ func connect(ctx context.Context, o Options) (*pgxpool.Pool, error) {
 		return nil, advise(err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
+	if err := prepare(ctx, conn); err != nil {
+		return nil, err
+	}
 	durability, err := fit(ctx, conn)
 	if err != nil {
 		return nil, err
@@ -56,7 +59,9 @@ func Check(ctx context.Context, o Options, offline bool) error {
 		return clean(advise(err))
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	_, err = fit(ctx, conn)
+	if err = prepare(ctx, conn); err == nil {
+		_, err = fit(ctx, conn)
+	}
 	return clean(err)
 }
 
@@ -93,18 +98,21 @@ func poolConfig(o Options) (*pgxpool.Config, error) {
 			conf.ConnConfig.RuntimeParams[name] = value
 		}
 	}
-	// After a fail-over the names may lead to a server that only reads.
-	conf.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
-		var standby bool
-		if err := c.QueryRow(ctx, `SELECT pg_is_in_recovery()`).Scan(&standby); err != nil {
-			return err
-		}
-		if standby {
-			return errStandby
-		}
-		return nil
-	}
+	conf.AfterConnect = prepare
 	return conf, nil
+}
+
+// prepare makes a new connection ready. Names stand for what is in the store's own schema, which is the first of the
+// search_path: a table that is not made yet would be found in the next one, if another store is there. After a
+// fail-over the hosts' names may lead to a server that only reads.
+func prepare(ctx context.Context, c *pgx.Conn) error {
+	var standby bool
+	var path *string
+	err := c.QueryRow(ctx, `SELECT pg_is_in_recovery(), set_config('search_path', quote_ident(current_schema()), false)`).Scan(&standby, &path)
+	if err == nil && standby {
+		err = errStandby
+	}
+	return err
 }
 
 var errStandby = errors.New("the server is a standby, which only reads; name the primary, or list every host and add target_session_attrs=read-write to the dsn")
@@ -113,11 +121,11 @@ var errStandby = errors.New("the server is a standby, which only reads; name the
 // with the synchronous_commit in force.
 func fit(ctx context.Context, conn *pgx.Conn) (durability string, err error) {
 	var version, encoding, fsync, pages, schema string
-	var standby, may bool
+	var may bool
 	err = conn.QueryRow(ctx, `SELECT current_setting('server_version_num'), current_setting('synchronous_commit'), current_setting('server_encoding'),
-		current_setting('fsync'), current_setting('full_page_writes'), pg_is_in_recovery(), coalesce(current_schema(), ''),
+		current_setting('fsync'), current_setting('full_page_writes'), coalesce(current_schema(), ''),
 		coalesce(has_schema_privilege(current_schema(), 'CREATE') OR to_regclass('consentd_schema') IS NOT NULL, false)`).
-		Scan(&version, &durability, &encoding, &fsync, &pages, &standby, &schema, &may)
+		Scan(&version, &durability, &encoding, &fsync, &pages, &schema, &may)
 	if err != nil {
 		return "", err
 	}
@@ -128,8 +136,6 @@ func fit(ctx context.Context, conn *pgx.Conn) (durability string, err error) {
 	switch {
 	case number < leastVersion:
 		return "", fmt.Errorf("the server is PostgreSQL %d and has to be %d or newer; upgrade it", number/10000, leastVersion/10000)
-	case standby:
-		return "", errStandby
 	case durability == "off":
 		return "", errors.New("synchronous_commit is off, so a crash of the server would lose what was acknowledged; " +
 			"run ALTER ROLE ... SET synchronous_commit = on for the role of the dsn")

@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -188,7 +189,7 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		"not durable":      {"ALTER DATABASE %s SET synchronous_commit = off", nil, "synchronous_commit is off"},
 		"of another":       {"CREATE TABLE people (id int)", nil, "tables of something else"},
-		"read-only role":   {"REVOKE CREATE ON SCHEMA public FROM PUBLIC; CREATE ROLE reader LOGIN", nil, "may not make tables in the schema public"},
+		"read-only role":   {"REVOKE CREATE ON SCHEMA public FROM PUBLIC; CREATE ROLE %s LOGIN", nil, "may not make tables in the schema public"},
 		"no schema":        {"ALTER DATABASE %s SET search_path = nowhere", nil, "names no schema that is there"},
 		"short key":        {"", [][]byte{{1}}, "not 32 bytes long"},
 		"encoding":         {"", nil, "encoding is SQL_ASCII"},
@@ -201,12 +202,13 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		switch name {
 		case "read-only role":
-			dsn = strings.Replace(dsn, "consentd@", "reader@", 1)
+			dsn = strings.Replace(dsn, "consentd@", pgtest.Name(dsn)+"@", 1)
 		case "encoding":
-			if err := server.Cluster(t).Exec("postgres", "CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"); err != nil {
+			ascii := pgtest.Name(dsn) + "_ascii"
+			if err := server.Cluster(t).Exec("postgres", "CREATE DATABASE "+ascii+" ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"); err != nil {
 				t.Fatal(err)
 			}
-			dsn = server.Cluster(t).DSN("ascii")
+			dsn = server.Cluster(t).DSN(ascii)
 		case "no such database":
 			dsn = server.Cluster(t).DSN("absent")
 		case "not a dsn":
@@ -219,6 +221,30 @@ func TestOpenRefuses(t *testing.T) {
 		} else if !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestSchemaOfItsOwn: a store in the schema of its role has nothing to do with one of another role that is in the next of
+// the search_path.
+func TestSchemaOfItsOwn(t *testing.T) {
+	dsn := server.Cluster(t).Database(t)
+	first := open1(t, dsn)
+	defer first.Close()
+	accept(t, first, update("c-1", "GRANTED", 0), consent.Accepted)
+	role := pgtest.Name(dsn)
+	execute(t, dsn, "CREATE ROLE "+role+" LOGIN; CREATE SCHEMA AUTHORIZATION "+role)
+	for minute := range 2 { // made, and opened again
+		second := open1(t, strings.Replace(dsn, "consentd@", role+"@", 1))
+		if _, err := second.Citizen(ctx, "s", "c-1"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("a citizen of the first one: %v", err)
+		}
+		accept(t, second, update("c-2", "GRANTED", minute), consent.Accepted)
+		if err := second.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := first.Citizen(ctx, "s", "c-2"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a citizen of the second one: %v", err)
 	}
 }
 

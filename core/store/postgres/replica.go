@@ -78,12 +78,13 @@ func (s *Store) register(ctx context.Context, db executor, r *replica) error {
 const countReplicas = `SELECT (count(*) FILTER (WHERE id < $1))::int, count(*)::int FROM replica`
 
 // reap ends the leases and claims of those who did not renew theirs. What they had in flight may have been delivered
-// without a trace, so what its target holds is not known.
+// without a trace, so what its target holds is not known. Deliveries are locked before claims, as everywhere.
 func (s *Store) reap(ctx context.Context, db querier) error {
 	var lost int
 	_, err := one(ctx, db, []any{&lost}, `WITH gone AS (
 			DELETE FROM replica WHERE id IN (SELECT id FROM replica WHERE lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED) RETURNING id
-		), claims AS (DELETE FROM claim WHERE replica IN (SELECT id FROM gone) RETURNING delivery
+		), locked AS (SELECT id FROM delivery WHERE id IN (SELECT delivery FROM claim WHERE replica IN (SELECT id FROM gone)) ORDER BY id FOR UPDATE
+		), claims AS (DELETE FROM claim WHERE replica IN (SELECT id FROM gone) AND (SELECT count(*) FROM locked) >= 0 RETURNING delivery
 		), distrusted AS (UPDATE delivery SET digest = NULL WHERE id IN (SELECT delivery FROM claims))
 		SELECT count(*) FROM gone`)
 	if err == nil && lost > 0 {
@@ -190,7 +191,8 @@ func (s *Store) renew(ctx context.Context, conn *pgx.Conn) error {
 		r.lease = began.Add(s.inDatabase())
 		r.mu.Unlock()
 		// What may have been attempted without a trace is not trusted, as in reap.
-		if _, err := conn.Exec(ctx, `WITH nobodys AS (DELETE FROM claim WHERE replica = $1 AND epoch <= $2 AND epoch <> ALL($3) RETURNING delivery)
+		if _, err := conn.Exec(ctx, `WITH locked AS (SELECT id FROM delivery WHERE id IN (SELECT delivery FROM claim WHERE replica = $1 AND epoch <= $2 AND epoch <> ALL($3)) ORDER BY id FOR UPDATE
+			), nobodys AS (DELETE FROM claim WHERE replica = $1 AND epoch <= $2 AND epoch <> ALL($3) AND (SELECT count(*) FROM locked) >= 0 RETURNING delivery)
 			UPDATE delivery SET digest = NULL WHERE id IN (SELECT delivery FROM nobodys)`, id, newest, active); err != nil {
 			return err
 		}
@@ -244,7 +246,7 @@ func (s *Store) watchOver(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	if err := s.pool.Config().AfterConnect(ctx, conn); err != nil {
+	if err := prepare(ctx, conn); err != nil {
 		return err
 	}
 	if err := s.hints.listen(ctx, conn); err != nil {
