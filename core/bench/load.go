@@ -44,7 +44,7 @@ func newUpdates(citizens, permissions, load int) *updates {
 			`"permissionStatementId":"ps-3","permissionStatementRef":"newsletter-stmt-2","recordedBy":"u-81","recordedByName":"N. N.",`+
 			`"recordedClient":"cl-22","recordedClientName":"Website sign-up","delegatedAuthorityId":null,"delegatedAuthorityName":null,`+
 			`"recordedAt":"%s","obtainedAt":"2026-03-02T09:14:04.000Z","validFrom":"2026-03-02T09:14:04.000Z","validUntil":"2036-03-02T09:14:04.000Z"}`,
-			i, citizenMark, i, stateMark, sentMark)
+			i, citizenMark, i+1, stateMark, sentMark)
 	}
 	fmt.Fprintf(&b, `],"preferences":[{"preference":"interests","choices":[{"reference":"jazz","label":"Jazz"},{"reference":"blues","label":"Blues"}],`+
 		`"label":"What interests you?","submissionId":"s-551","updatedAt":"%s"}],"sentAt":"%[1]s"}`, sentMark)
