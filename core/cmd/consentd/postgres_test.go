@@ -27,6 +27,9 @@ source "dataguard" {
 }
 `
 
+// replicaMetrics are those that there are only over PostgreSQL. They have no labels.
+var replicaMetrics = []string{"consentd_store_replicas", "consentd_store_claims_lost_total", "consentd_store_connections"}
+
 // onPostgres moves a configuration to a PostgreSQL store.
 func (i *instance) onPostgres(dsn, rest string) {
 	sqlite := fmt.Sprintf("store \"sqlite\" {\n  path = %q\n}", i.path("consentd.db"))
@@ -73,7 +76,7 @@ func TestMigrateToPostgres(t *testing.T) {
 	eventually(t, "both are delivered", func() bool { return len(s.of("ada")) == 2 && len(s.of("bob")) == 1 })
 	other.settled("sink")
 	eventually(t, "each knows of the other", func() bool { return strings.Contains(other.metrics(), "\nconsentd_store_replicas 2\n") })
-	for _, name := range []string{"consentd_store_replicas", "consentd_store_claims_lost_total", "consentd_store_connections"} {
+	for _, name := range replicaMetrics {
 		if !strings.Contains(other.metrics(), "\n"+name+" ") || !strings.Contains(page, "`"+name+"`") {
 			t.Errorf("%s is no metric, or is not on the page", name)
 		}
