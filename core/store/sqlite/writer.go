@@ -175,7 +175,7 @@ func (s *Store) write(w *writer) {
 // that when nobody does it is done in smaller parts.
 const (
 	checkpointFrom = 4000
-	checkpointIdle = 1000
+	checkpointIdle = 300
 )
 
 // checkpoint brings the log into the file when so many of its pages are not there yet. SQLite would do that by
