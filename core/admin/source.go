@@ -49,7 +49,8 @@ type Progress struct {
 	Unchanged   int `json:"unchanged"`
 	Superseded  int `json:"superseded"`
 	Quarantined int `json:"quarantined"`
-	// Error is why it does not go on for now, or did not end well; Refused, whether a person has to act.
+	// Error is why it does not go on for now, or did not end well; Refused, whether the API refuses, so that a person has
+	// to act.
 	Error   string `json:"error,omitempty"`
 	Refused bool   `json:"refused,omitempty"`
 }

@@ -142,15 +142,15 @@ func (d *daemon) sourceAPI(ctx context.Context, name string) (*admin.SourceAPI, 
 		return nil, err
 	}
 	p, err := s.Progress(ctx)
-	return &admin.SourceAPI{KnownUntil: admin.When(until), Silent: silent, Progress: admin.Progress(p)}, err
+	return &admin.SourceAPI{KnownUntil: admin.When(until), Silent: silent, Progress: p}, err
 }
 
 func (d *daemon) sourceActions() admin.SourceActions {
-	busy := func(p repair.Progress, err error) (admin.Progress, error) {
+	busy := func(p admin.Progress, err error) (admin.Progress, error) {
 		if errors.Is(err, repair.ErrBusy) {
 			err = fmt.Errorf("%w, for a %s: wait for it, or end it with `consentd source stop`", admin.ErrBusy, p.Kind)
 		}
-		return admin.Progress(p), err
+		return p, err
 	}
 	return admin.SourceActions{
 		Backfill: func(ctx context.Context, name string, b admin.Backfill) (admin.Progress, error) {
@@ -180,8 +180,7 @@ func (d *daemon) sourceActions() admin.SourceActions {
 			if err != nil {
 				return admin.Progress{}, err
 			}
-			p, err := s.Progress(ctx)
-			return admin.Progress(p), err
+			return s.Progress(ctx)
 		},
 		Stop: func(ctx context.Context, name string) (bool, error) {
 			s, _, err := d.repairing(name)

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/consentd/consentd/core/admin"
 	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/cpm"
@@ -140,7 +141,7 @@ func (w *world) wait(what string, holds func() bool) {
 	}
 }
 
-func (w *world) progress() Progress {
+func (w *world) progress() admin.Progress {
 	w.Helper()
 	p, err := w.source.Progress(ctx)
 	if err != nil {
@@ -150,7 +151,7 @@ func (w *world) progress() Progress {
 }
 
 // walk asks for a walk and waits until it has ended.
-func (w *world) walk(ask func() (Progress, error)) Progress {
+func (w *world) walk(ask func() (admin.Progress, error)) admin.Progress {
 	w.Helper()
 	w.wait("nothing is under way", func() bool { return !w.progress().Running })
 	if _, err := ask(); err != nil {
@@ -160,8 +161,8 @@ func (w *world) walk(ask func() (Progress, error)) Progress {
 	return w.progress()
 }
 
-func (w *world) backfill() Progress {
-	return w.walk(func() (Progress, error) { return w.source.Backfill(ctx, time.Time{}) })
+func (w *world) backfill() admin.Progress {
+	return w.walk(func() (admin.Progress, error) { return w.source.Backfill(ctx, time.Time{}) })
 }
 
 // settle lets the sender's clock pass what was just recorded: a walk ends in the past, in whole seconds.

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/consentd/consentd/core/admin"
 	"github.com/consentd/consentd/core/config"
 	"github.com/consentd/consentd/core/cpm/sim"
 	"github.com/consentd/consentd/core/store"
@@ -102,9 +103,9 @@ func TestOneWalk(t *testing.T) {
 	w.citizens(95)
 	w.begun(300 * 24 * time.Hour)
 	one, other := w.replica(true), w.replica(false)
-	ended := func(r *replica, why string) Progress {
+	ended := func(r *replica, why string) admin.Progress {
 		t.Helper()
-		var p Progress
+		var p admin.Progress
 		w.wait("it ends", func() bool {
 			var err error
 			if p, err = r.Progress(ctx); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/consentd/consentd/core/admin"
 	"github.com/consentd/consentd/core/cpm"
 )
 
@@ -37,8 +38,8 @@ func newJob(kind, why string, since time.Time) *job {
 	return &job{Kind: kind, Why: why, Started: time.Now().UTC(), Cursor: cpm.Cursor{Since: since}}
 }
 
-func (j job) progress() Progress {
-	p := Progress{
+func (j job) progress() admin.Progress {
+	p := admin.Progress{
 		Kind: j.Kind, Why: j.Why, Running: j.Ended.IsZero(), Started: j.Started, Ended: j.Ended, Since: j.Cursor.Since, Read: j.Cursor.Read, Part: j.Cursor.Part(),
 		Accepted: j.Counts.Accepted, Unchanged: j.Counts.Unchanged, Superseded: j.Counts.Superseded, Quarantined: j.Counts.Quarantined,
 		Error: j.Error, Refused: j.Refused,
@@ -64,42 +65,20 @@ func (c *Counts) add(o Counts) {
 	c.Quarantined += o.Quarantined
 }
 
-// Progress is how the walk under way goes, or how the last one ended.
-type Progress struct {
-	Kind    string    `json:"kind,omitempty"`
-	Why     string    `json:"why,omitempty"`
-	Running bool      `json:"running"`
-	Started time.Time `json:"started,omitzero"`
-	Ended   time.Time `json:"ended,omitzero"`
-	Since   time.Time `json:"since,omitzero"`
-	// Read is how many citizens were read, Part how much of the whole that is, from 0 to 1.
-	Read int     `json:"read"`
-	Part float64 `json:"part"`
-	// What became of them.
-	Accepted    int `json:"accepted"`
-	Unchanged   int `json:"unchanged"`
-	Superseded  int `json:"superseded"`
-	Quarantined int `json:"quarantined"`
-	// Error is why it does not go on for now, or did not end well.
-	Error string `json:"error,omitempty"`
-	// Refused is whether the API refuses, so that a person has to act.
-	Refused bool `json:"refused,omitempty"`
-}
-
 // ErrBusy is for a walk that is asked for while another is under way.
 var ErrBusy = errors.New("another one is under way")
 
 // Backfill begins to read every citizen who was updated since an instant, or all. It goes on in the background, at the
 // replica that is at the source, and after a restart from where it was.
-func (s *Source) Backfill(ctx context.Context, since time.Time) (Progress, error) {
+func (s *Source) Backfill(ctx context.Context, since time.Time) (admin.Progress, error) {
 	return s.ask(ctx, newJob(KindBackfill, "", since))
 }
 
 // Repair begins to read what changed since everything was known.
-func (s *Source) Repair(ctx context.Context) (Progress, error) {
+func (s *Source) Repair(ctx context.Context) (admin.Progress, error) {
 	repaired, err := s.repaired(ctx)
 	if err != nil {
-		return Progress{}, err
+		return admin.Progress{}, err
 	}
 	if repaired.IsZero() {
 		repaired = s.opened
@@ -109,18 +88,18 @@ func (s *Source) Repair(ctx context.Context) (Progress, error) {
 
 // ask leaves word for whoever is at the source. Of two who ask at two replicas in the same instant, the later one may be
 // heard alone.
-func (s *Source) ask(ctx context.Context, j *job) (Progress, error) {
+func (s *Source) ask(ctx context.Context, j *job) (admin.Progress, error) {
 	s.asking.Lock()
 	defer s.asking.Unlock()
 	other, err := s.underWay(ctx)
 	if err != nil {
-		return Progress{}, err
+		return admin.Progress{}, err
 	}
 	if other != nil {
 		return other.progress(), ErrBusy
 	}
 	if err := s.setJob(ctx, s.askedMark(), *j); err != nil {
-		return Progress{}, err
+		return admin.Progress{}, err
 	}
 	s.nudge()
 	return j.progress(), nil
@@ -135,13 +114,13 @@ func (s *Source) nudge() {
 }
 
 // Progress is how it goes, or how the last walk ended, wherever that was.
-func (s *Source) Progress(ctx context.Context) (Progress, error) {
+func (s *Source) Progress(ctx context.Context) (admin.Progress, error) {
 	j, err := s.underWay(ctx)
 	if j == nil && err == nil {
 		j, err = s.job(ctx, s.walkedMark())
 	}
 	if j == nil || err != nil {
-		return Progress{}, err
+		return admin.Progress{}, err
 	}
 	return j.progress(), nil
 }
