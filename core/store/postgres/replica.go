@@ -77,16 +77,20 @@ func (s *Store) register(ctx context.Context, db executor, r *replica) error {
 // countReplicas is how many of those that live joined before one, and how many live.
 const countReplicas = `SELECT (count(*) FILTER (WHERE id < $1))::int, count(*)::int FROM replica`
 
-// reap ends the leases and claims of those who did not renew theirs. What they had in flight may have been delivered
-// without a trace, so what its target holds is not known. Deliveries are locked before claims, as everywhere.
+// endLost ends the claims that are chosen, within a WITH. What was in flight may have been delivered without a trace, so
+// what its target holds is not known. Deliveries are locked before claims, as everywhere.
+func endLost(chosen string) string {
+	return `locked AS (SELECT id FROM delivery WHERE id IN (SELECT delivery FROM claim WHERE ` + chosen + `) ORDER BY id FOR UPDATE
+		), claims AS (DELETE FROM claim WHERE ` + chosen + ` AND (SELECT count(*) FROM locked) >= 0 RETURNING delivery
+		), distrusted AS (UPDATE delivery SET digest = NULL WHERE id IN (SELECT delivery FROM claims))`
+}
+
+// reap ends the leases and claims of those who did not renew theirs.
 func (s *Store) reap(ctx context.Context, db querier) error {
 	var lost int
 	_, err := one(ctx, db, []any{&lost}, `WITH gone AS (
 			DELETE FROM replica WHERE id IN (SELECT id FROM replica WHERE lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED) RETURNING id
-		), locked AS (SELECT id FROM delivery WHERE id IN (SELECT delivery FROM claim WHERE replica IN (SELECT id FROM gone)) ORDER BY id FOR UPDATE
-		), claims AS (DELETE FROM claim WHERE replica IN (SELECT id FROM gone) AND (SELECT count(*) FROM locked) >= 0 RETURNING delivery
-		), distrusted AS (UPDATE delivery SET digest = NULL WHERE id IN (SELECT delivery FROM claims))
-		SELECT count(*) FROM gone`)
+		), `+endLost(`replica IN (SELECT id FROM gone)`)+` SELECT count(*) FROM gone`)
 	if err == nil && lost > 0 {
 		s.log.Info("took over what replicas held that are gone", "replicas", lost)
 		s.hints.all()
@@ -190,10 +194,7 @@ func (s *Store) renew(ctx context.Context, conn *pgx.Conn) error {
 		r.mu.Lock()
 		r.lease = began.Add(s.inDatabase())
 		r.mu.Unlock()
-		// What may have been attempted without a trace is not trusted, as in reap.
-		if _, err := conn.Exec(ctx, `WITH locked AS (SELECT id FROM delivery WHERE id IN (SELECT delivery FROM claim WHERE replica = $1 AND epoch <= $2 AND epoch <> ALL($3)) ORDER BY id FOR UPDATE
-			), nobodys AS (DELETE FROM claim WHERE replica = $1 AND epoch <= $2 AND epoch <> ALL($3) AND (SELECT count(*) FROM locked) >= 0 RETURNING delivery)
-			UPDATE delivery SET digest = NULL WHERE id IN (SELECT delivery FROM nobodys)`, id, newest, active); err != nil {
+		if _, err := conn.Exec(ctx, `WITH `+endLost(`replica = $1 AND epoch <= $2 AND epoch <> ALL($3)`)+` SELECT`, id, newest, active); err != nil {
 			return err
 		}
 	}
