@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"time"
 )
 
 // The nearest that Benthos has: it acknowledges what is in its SQLite buffer, and posts from there. 4.27.0 is the last
@@ -115,26 +114,8 @@ func (o options) throughBenthos(ctx context.Context, round int, binary string, s
 	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(config, []byte(text), 0o600)); err != nil {
 		return result{}, err
 	}
-	cmd := exec.CommandContext(ctx, binary, "-c", config)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		return result{}, err
-	}
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}()
-	if err := reachable(address); err != nil {
-		return result{}, err
-	}
-	before, used, began := s.taken.Load(), cpu(cmd.Process.Pid), time.Now()
-	took, err := o.load(address)
-	if err != nil {
-		return result{}, err
-	}
-	lasted := time.Since(began)
-	r := resultOf(took, lasted, cpu(cmd.Process.Pid)-used)
-	r.deliveries = float64(s.taken.Load()-before) / lasted.Seconds()
-	r.daemon = resident(cmd.Process.Pid)
-	return r, nil
+	before := s.taken.Load()
+	r, err := o.through(exec.CommandContext(ctx, binary, "-c", config), address)
+	r.deliveries = float64(s.taken.Load()-before) / o.time.Seconds()
+	return r, err
 }

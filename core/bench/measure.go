@@ -229,7 +229,11 @@ func (o options) reference(ctx context.Context, kind, sink string) (result, erro
 	if err != nil {
 		return result{}, err
 	}
-	cmd := exec.CommandContext(ctx, exe, "-serve", kind, "-at", address+","+sink)
+	return o.through(exec.CommandContext(ctx, exe, "-serve", kind, "-at", address+","+sink), address)
+}
+
+// through measures acks through a process that listens at the address, and ends it.
+func (o options) through(cmd *exec.Cmd, address string) (result, error) {
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		return result{}, err
