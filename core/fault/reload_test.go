@@ -104,7 +104,7 @@ func TestReloadsOfReplicas(t *testing.T) {
 			two.reload()
 		}},
 	}
-	rounds = rounds[:howOften(0, 3, len(rounds))]
+	rounds = rounds[:howOften(0, 2, len(rounds))]
 	for _, round := range rounds {
 		for _, d := range replicas {
 			d.add(rules[round.name])
