@@ -54,7 +54,10 @@ func newDesk(t *testing.T, admin config.Admin) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Accept(ctx, consent.Update{Source: "in", Type: consent.EffectivePermission, Received: now, State: state, Body: body}, []store.Route{{Rule: "r", Target: "out"}})
+	if err := s.Route(ctx, map[string][]store.Route{"in": {{Rule: "r", Target: "out"}}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Accept(ctx, consent.Update{Source: "in", Type: consent.EffectivePermission, Received: now, State: state, Body: body})
 	if err != nil {
 		t.Fatal(err)
 	}

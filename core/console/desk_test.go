@@ -98,7 +98,7 @@ func newDesk(t *testing.T, access ...config.Access) *desk {
 		Store: s, Metrics: prometheus.NewRegistry(), Log: log, Console: d.console.Handler, Serving: func() bool { return true },
 		Replay: func(context.Context, store.Quarantined) (string, error) { return "accepted", nil },
 		Release: func(ctx context.Context, source, id string) error {
-			return s.ReleaseHeld(ctx, source, id, time.Now(), nil)
+			return s.ReleaseHeld(ctx, source, id, time.Now())
 		},
 		Erase: func(ctx context.Context, source, id string) (admin.Erased, error) {
 			done, err := s.Erase(ctx, source, id, time.Now(), func(consent.State) ([]store.ErasureRequest, error) { return nil, nil })
@@ -143,8 +143,10 @@ func (d *desk) fill() {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	routes := []store.Route{{Rule: "contact", Target: "crm"}, {Rule: "news", Target: "mail"}}
-	if _, err = d.store.Accept(ctx, consent.Update{Source: "in", Type: consent.EffectivePermission, Received: now, State: state, Body: []byte(body)}, routes); err != nil {
+	if err := d.store.Route(ctx, map[string][]store.Route{"in": {{Rule: "contact", Target: "crm"}, {Rule: "news", Target: "mail"}}}); err != nil {
+		d.t.Fatal(err)
+	}
+	if _, err = d.store.Accept(ctx, consent.Update{Source: "in", Type: consent.EffectivePermission, Received: now, State: state, Body: []byte(body)}); err != nil {
 		d.t.Fatal(err)
 	}
 	for _, target := range []string{"crm", "mail"} {

@@ -66,10 +66,11 @@ func environment(err error) error {
 // daemon is what runs, with the stack of what to do to end it.
 type daemon struct {
 	Options
+	life     context.Context // ends when the daemon is to
+	end      context.CancelFunc
 	started  time.Time
 	registry *prometheus.Registry
 	store    store.Store
-	router   *router
 	front    *front
 	draining atomic.Bool
 	// world is what runs, nil until all of it does. The admin address answers before.
@@ -108,6 +109,7 @@ type cleanup struct {
 // went to Warn.
 func Run(ctx context.Context, o Options) (hcl.Diagnostics, error) {
 	d := &daemon{Options: o, started: time.Now(), registry: prometheus.NewRegistry(), failed: make(chan error, 2)}
+	d.life, d.end = context.WithCancel(ctx)
 	defer d.stop()
 	diags, err := d.start(ctx)
 	if ctx.Err() != nil {
@@ -139,6 +141,7 @@ func (d *daemon) later(name string, run func(context.Context) error) {
 // stop ends the parts, the last started first.
 func (d *daemon) stop() {
 	d.draining.Store(true)
+	d.end()
 	d.notifyStopping()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
@@ -178,7 +181,7 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 		Name: "consentd_ledger_imbalance",
 		Help: "By how much accepted differs from the sum of what became of it, at the last audit. Always 0.",
 	}, []string{"target"})
-	d.router, d.front = &router{store: d.store}, &front{}
+	d.front = &front{}
 	d.deliveries, d.webhooks = dispatch.NewMetrics(d.registry), webhook.NewMetrics(d.registry)
 	d.lookups, d.repairs = lookup.NewMetrics(d.registry), repair.NewMetrics(d.registry)
 	if d.trace, err = trace.Start(ctx, d.Config.Telemetry, d.Version, trace.NewMetrics(d.registry), d.Log.Named("trace")); err != nil {
@@ -215,7 +218,7 @@ func (d *daemon) start(ctx context.Context) (hcl.Diagnostics, error) {
 		d.Warn(diags)
 	}
 	d.later("targets", d.leave)
-	if err := d.enter(ctx, w); err != nil {
+	if err := d.enter(w); err != nil {
 		return diags, err
 	}
 	d.startUpkeep()

@@ -68,6 +68,24 @@ func (d *daemon) patiently(status string, do func() error) error {
 	return do()
 }
 
+// insist is patiently for what has to be done: as long as the store cannot commit, it is tried again.
+func (d *daemon) insist(status string, do func() error) error {
+	return d.patiently(status, func() error {
+		for {
+			err := do()
+			if !errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrPoisoned) {
+				return err
+			}
+			d.Log.Warn("the store cannot commit: trying again", "what", status, "error", err)
+			select {
+			case <-time.After(time.Second):
+			case <-d.life.Done():
+				return err
+			}
+		}
+	})
+}
+
 // startWatchdog shows the service manager that the daemon lives, twice in the time after which it would be killed,
 // and each time only after the store's writer has answered. A store that cannot commit, as when the disk is
 // full, answers: to be started anew would not help it.

@@ -74,7 +74,7 @@ func (d *daemon) replace(ctx context.Context, before *world, plan string) (*worl
 		}
 	}
 	d.Log.SetLevel(hclog.LevelFromString(w.config.Log.Level))
-	return w, d.enter(ctx, w)
+	return w, d.enter(w)
 }
 
 // next builds the world of another configuration, beside what runs; an empty path is the daemon's own. Whatever is

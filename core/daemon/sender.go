@@ -30,15 +30,15 @@ func (h *heard) last(source string) time.Time {
 	return h.at[source]
 }
 
-// ingress is the router as webhooks come to it: it notes that they did, and which of them are odd.
+// ingress is the store as webhooks come to it: it notes that they did, and which of them are odd.
 type ingress struct {
-	*router
+	store.Store
 	heard *heard
 	world *world
 }
 
 func (i ingress) Accept(ctx context.Context, u consent.Update) (consent.Verdict, error) {
-	v, err := i.router.Accept(ctx, u)
+	v, err := i.Store.Accept(ctx, u)
 	if err == nil {
 		i.heard.mu.Lock()
 		if i.heard.at == nil {
@@ -91,7 +91,7 @@ func (d *daemon) startRepairs(w *world) {
 			continue
 		}
 		repairs[s.Name] = repair.Start(repair.Options{
-			Source: s, Client: w.apis[s.Name], Store: d.store, Accept: d.router.Accept, Heard: func() time.Time { return d.heard.last(s.Name) },
+			Source: s, Client: w.apis[s.Name], Store: d.store, Heard: func() time.Time { return d.heard.last(s.Name) },
 			Log: d.Log.Named("repair").With("source", s.Name), Metrics: d.repairs,
 		})
 	}

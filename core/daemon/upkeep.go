@@ -78,9 +78,9 @@ func (d *daemon) endOldDead(ctx context.Context) time.Duration {
 }
 
 // reroute brings the deliveries in line with rules that are new, gone or feed another target. It is done
-// before anything is delivered, so that no delivery is met whose rule is gone.
-func (d *daemon) reroute(ctx context.Context, w *world) error {
-	done, err := d.store.Reroute(ctx, w.routes(), time.Now())
+// before anything is delivered to these, so that no delivery is met whose rule is gone.
+func (d *daemon) reroute(ctx context.Context) error {
+	done, err := d.store.Reroute(ctx, time.Now())
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (d *daemon) dropErasures(ctx context.Context, w *world) error {
 
 // look looks at those who are due and answers how long there is nothing to look at.
 func (d *daemon) look(ctx context.Context) time.Duration {
-	n, err := d.router.tick(ctx, time.Now(), lookAt)
+	n, err := d.store.Tick(ctx, time.Now(), lookAt)
 	if err != nil {
 		if ctx.Err() == nil {
 			d.Log.Error("validity windows cannot be looked at", "error", err)

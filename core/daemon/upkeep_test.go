@@ -21,8 +21,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var routes = []store.Route{{Rule: "newsletter", Target: "mail"}}
-
 // upkept is a daemon that does nothing but its upkeep, over a real store and on the fake clock of synctest.
 func upkept(t *testing.T) (*daemon, *strings.Builder) {
 	s, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "consentd.db"))
@@ -31,13 +29,16 @@ func upkept(t *testing.T) (*daemon, *strings.Builder) {
 	}
 	var log strings.Builder
 	d := &daemon{store: s, imbalance: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "imbalance"}, []string{"target"})}
+	d.life, d.end = context.WithCancel(context.Background())
 	d.Log = hclog.New(&hclog.LoggerOptions{Output: &log, Mutex: &sync.Mutex{}})
 	cfg := &config.Config{
 		WithdrawalSLO: time.Minute,
 		DeadLetter:    config.DeadLetter{RetryEvery: time.Hour, Retain: 90 * 24 * time.Hour},
 		Targets:       []config.Target{{Name: "mail", Retry: config.Retry{MaxInterval: 10 * time.Minute}}},
 	}
-	d.router = &router{store: s, routes: map[string][]store.Route{"dataguard": routes}}
+	if err := s.Route(context.Background(), map[string][]store.Route{"dataguard": {{Rule: "newsletter", Target: "mail"}}}); err != nil {
+		t.Fatal(err)
+	}
 	d.world.Store(&world{config: cfg})
 	d.startUpkeep()
 	t.Cleanup(func() {
@@ -57,7 +58,7 @@ func (d *daemon) grant(t *testing.T, citizen string, until time.Time) {
 	}}
 	verdict, err := d.store.Accept(context.Background(), consent.Update{
 		Source: "dataguard", Type: consent.EffectivePermission, Received: now, State: s, Body: consent.Encode(s),
-	}, routes)
+	})
 	if err != nil || verdict != consent.Accepted {
 		t.Fatalf("accept: %v, %v", verdict, err)
 	}

@@ -82,7 +82,7 @@ func (d *daemon) build(ctx context.Context, p *plan, before *world) (_ *world, d
 		w.targets = append(w.targets, next)
 	}
 	w.handler, err = webhook.New(webhook.Options{
-		Listener: p.config.Listener, Sources: p.config.Sources, Store: ingress{d.router, &d.heard, w}, Log: d.Log.Named("webhook"), Metrics: d.webhooks, Trace: d.trace,
+		Listener: p.config.Listener, Sources: p.config.Sources, Store: ingress{d.store, &d.heard, w}, Log: d.Log.Named("webhook"), Metrics: d.webhooks, Trace: d.trace,
 	})
 	return w, diags, environment(err)
 }
@@ -101,18 +101,22 @@ func (w *world) alike(next *target) *target {
 }
 
 // enter lets a world take the place of the one before, if there is one. Deliveries pause while what is in flight
-// ends; updates are taken in all the time. From here there is no way back, and an error means that the
-// store fails.
-func (d *daemon) enter(ctx context.Context, w *world) error {
-	before := d.entered
+// ends; updates are taken in all the time. From here there is no way back, whatever becomes of who asked for it: as long as
+// the store cannot commit it is tried again. An error means that the store fails, or the daemon ends.
+func (d *daemon) enter(w *world) error {
+	ctx, before, do := d.life, d.entered, d.patiently
 	if before != nil {
+		do = d.insist
 		d.reconciling.cut()
 		draining, cancel := context.WithTimeout(ctx, drainTimeout)
 		before.drain(draining)
 		cancel()
 	}
 	d.entered = w
-	d.router.swap(w.routes())
+	err := do("Putting rules in force", func() error { return d.store.Route(ctx, w.routes()) })
+	if err != nil {
+		return err
+	}
 	d.front.now.Store(w.handler)
 	for _, source := range w.config.Sources {
 		if source.Auth.Mode == config.AuthNone {
@@ -126,12 +130,12 @@ func (d *daemon) enter(ctx context.Context, w *world) error {
 		}
 	}
 	d.filling.Store(w)
-	err := d.patiently("Making the deliveries of new rules", func() error { return d.reroute(ctx, w) })
+	err = do("Making the deliveries of new rules", func() error { return d.reroute(ctx) })
 	d.filling.Store(nil)
 	if err != nil {
 		return err
 	}
-	if err := d.dropErasures(ctx, w); err != nil {
+	if err := do("Giving up erasures", func() error { return d.dropErasures(ctx, w) }); err != nil {
 		return err
 	}
 	for _, t := range w.targets {
@@ -273,7 +277,7 @@ func (d *daemon) replay(ctx context.Context, q store.Quarantined) (string, error
 	if err != nil {
 		return "", err
 	}
-	verdict, err := d.router.Accept(ctx, consent.Update{
+	verdict, err := d.store.Accept(ctx, consent.Update{
 		Source: src.Name, Type: src.UpdateType, Received: time.Now(), State: state, Body: q.Body,
 		ApplyRegressions: src.ApplyRegressions,
 	})
@@ -285,5 +289,5 @@ func (d *daemon) release(ctx context.Context, source, citizenID string) error {
 	if d.world.Load() == nil {
 		return errStarting
 	}
-	return d.router.release(ctx, source, citizenID)
+	return d.store.ReleaseHeld(ctx, source, citizenID, time.Now())
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +16,6 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/consentd/consentd/core/lookup"
-	"github.com/consentd/consentd/core/rules"
 	"github.com/consentd/consentd/core/store"
 	"github.com/consentd/consentd/sdk"
 )
@@ -260,10 +258,9 @@ rule "other" {
 // acceptFor accepts an update that one rule alone is for.
 func (w *world) acceptFor(citizen, state, rule string) {
 	w.t.Helper()
-	all := w.target.Rules
-	w.target.Rules = map[string]*rules.Rule{rule: all[rule]}
+	w.route(store.Route{Rule: rule, Target: "mail"})
 	w.accept(citizen, state)
-	w.target.Rules = maps.Clone(all)
+	w.route(w.routes()...)
 }
 
 func TestLookupAtTheEnd(t *testing.T) {

@@ -28,9 +28,8 @@ type rendering struct {
 	content, digest []byte
 	// outcome is the worst of the records' outcomes once they are in.
 	outcome sdk.Outcome
-	// ruleErr is set when the rule could not be evaluated, retired when there is no such rule any more.
+	// ruleErr is set when the rule could not be evaluated.
 	ruleErr error
-	retired bool
 	// crashed is whether the plugin broke with the delivery in flight.
 	crashed bool
 	// untried is whether it was to be sent and was not, so that no attempt counts; sent is whether it was.
@@ -69,7 +68,7 @@ func (g *Group) render(claims []store.Claimed) *batch {
 	g.throughFuse(b.ctx, b.all, now)
 	for i, c := range claims {
 		r := b.all[i]
-		if r.ruleErr != nil || r.retired || r.unanswered || r.held || len(r.records) == 0 || hmac.Equal(r.digest, c.Digest) {
+		if r.ruleErr != nil || r.unanswered || r.held || len(r.records) == 0 || hmac.Equal(r.digest, c.Digest) {
 			continue
 		}
 		r.untried = true
@@ -90,7 +89,8 @@ func (g *Group) renderOne(c store.Claimed, now time.Time) (r *rendering) {
 	r = &rendering{claim: c, outcome: sdk.Unchanged()}
 	rule := g.target.Rules[c.Rule]
 	if rule == nil {
-		r.retired = true
+		// The store hands out nothing of rules that are not in force.
+		r.ruleErr = fmt.Errorf("there is no rule %q", c.Rule)
 		return r
 	}
 	defer func() {

@@ -188,6 +188,7 @@ func newWorld(t *testing.T, change func(*Target)) *world {
 
 func (w *world) start() {
 	log := hclog.New(&hclog.LoggerOptions{Output: w.log, Level: hclog.Debug, Mutex: &sync.Mutex{}})
+	w.route(w.routes()...)
 	w.group = Start(w.target, w.store, NewMetrics(prometheus.NewRegistry()), log)
 }
 
@@ -206,9 +207,16 @@ func (w *world) accept(citizen, state string) {
 	}}
 	verdict, err := w.store.Accept(context.Background(), consent.Update{
 		Source: "dataguard", Type: consent.EffectivePermission, Received: now, State: s, Body: consent.Encode(s),
-	}, w.routes())
+	})
 	if err != nil || verdict != consent.Accepted {
 		w.t.Fatalf("accept: %v, %v", verdict, err)
+	}
+}
+
+func (w *world) route(routes ...store.Route) {
+	w.t.Helper()
+	if err := w.store.Route(context.Background(), map[string][]store.Route{"dataguard": routes}); err != nil {
+		w.t.Fatal(err)
 	}
 }
 
@@ -293,7 +301,7 @@ func TestDeliver(t *testing.T) {
 		s := consent.State{CitizenID: "ada", SentAt: now}
 		if _, err := w.store.Accept(context.Background(), consent.Update{
 			Source: "dataguard", Type: consent.EffectivePermission, Received: now, State: s, Body: consent.Encode(s),
-		}, w.routes()); err != nil {
+		}); err != nil {
 			t.Fatal(err)
 		}
 		w.expect()

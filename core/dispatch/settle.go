@@ -59,10 +59,6 @@ func (g *Group) settlement(r *rendering, now time.Time) store.Settlement {
 	c := r.claim
 	s := store.Settlement{Claim: c, At: now, Outcome: r.outcome.Kind.String(), Granted: r.granted}
 	switch {
-	case r.retired:
-		s.Status, s.Outcome, s.Digest = store.Discarded, "", c.Digest
-		s.Error = "no such rule any more"
-		return s
 	case r.ruleErr != nil:
 		s.Outcome, s.Digest = sdk.KindRejected.String(), c.Digest
 		return g.bury(s, store.ReasonRule, r.ruleErr.Error(), now)

@@ -11,7 +11,7 @@ const (
 	// shareEvery is how often a replica looks whether it has got a share of a target's calls, while it has none.
 	shareEvery = time.Second
 	// leastTime is what a call needs of the time for which its claims are held, or it is not begun.
-	leastTime = time.Second
+	leastTime = store.LeastHold / 2
 )
 
 // share is how many calls may be in flight here, and brings the rate to what goes with that: replicas share

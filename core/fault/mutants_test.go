@@ -31,7 +31,8 @@ var mutants = []mutant{
 	{
 		name: "the store answers before it commits",
 		edits: []edit{
-			{"core/store/sqlite/accept.go", "err := s.do(ctx, func(w *writer) (err error) {", "var err error\n\tgo s.do(context.WithoutCancel(ctx), func(w *writer) (err error) {"},
+			{"core/store/sqlite/accept.go", "err := s.do(ctx, func(w *writer) error {\n\t\troutes, err := s.routesOf(u.Source)",
+				"var err error\n\tgo s.do(context.WithoutCancel(ctx), func(w *writer) error {\n\t\troutes, err := s.routesOf(u.Source)"},
 		},
 		tests: "TestKill",
 	},
@@ -177,7 +178,7 @@ var mutants = []mutant{
 	{
 		name: "a replica takes updates in by its own rules",
 		edits: []edit{
-			{"core/store/postgres/routing.go", "return r[source]", "return callers"},
+			{"core/store/postgres/routing.go", "if seen == r.seen {", "if true {"},
 		},
 		tests: "TestReloadsOfReplicas",
 	},

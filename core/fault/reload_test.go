@@ -104,7 +104,7 @@ func TestReloadsOfReplicas(t *testing.T) {
 			two.reload()
 		}},
 	}
-	rounds = rounds[:howOften(0, 2, len(rounds))]
+	rounds = rounds[:howOften(0, 3, len(rounds))]
 	for _, round := range rounds {
 		for _, d := range replicas {
 			d.add(rules[round.name])
@@ -136,4 +136,34 @@ func TestReloadsOfReplicas(t *testing.T) {
 	}
 	one.verify()
 	t.Log(fmt.Sprint(s.acks.Load(), " updates acknowledged, ", s.refused.Load(), " refused, ", s.lost.Load(), " unanswered"))
+}
+
+// TestReloadInAnOutage: the database ends in the middle of a reload, and whoever asked for it gives up. What had begun is
+// carried through once the database is back: nobody misses what the new rule sends, and the old ones go on.
+func TestReloadInAnOutage(t *testing.T) {
+	t.Parallel()
+	cluster := pgtest.New(t)
+	dsn := cluster.Database(t)
+	first, second := newSink(t), newSink(t)
+	target, rule, _ := strings.Cut(second.rule("second", ""), "\nrule ")
+	d := newReplicas(t, 1, dsn, lease, apiKeySource+first.rule("first", "")+target)[0]
+	s := newSender(d, "c", 100)
+	s.postAll(t, 0, len(s.citizens))
+	d.add("\nrule " + rule)
+	cluster.Stop(syscall.SIGQUIT)
+	giveUp, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if _, err := admin.NewClient(d.admin, "").Reload(giveUp); err == nil {
+		t.Error("reloaded without a database")
+	}
+	if err := cluster.Run(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "those who are known have got what the new rule sends", func() bool { return s.missing(second) == 0 })
+	s.postAll(t, 0, len(s.citizens))
+	for _, sink := range []*sink{first, second} {
+		eventually(t, "updates arrive", func() bool { return s.missing(sink) == 0 })
+	}
+	d.stop()
+	d.verify()
 }

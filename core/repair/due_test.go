@@ -147,7 +147,7 @@ func TestDeltasBesideABackfill(t *testing.T) {
 	if p := w.backfill(); p.Accepted != 1 {
 		t.Fatalf("%+v", p)
 	}
-	v, err := w.store.Accept(ctx, consent.Update{Source: "dataguard", Type: consent.ConsentReceipts, Received: time.Now(), State: late, Body: consent.Encode(late)}, routes)
+	v, err := w.store.Accept(ctx, consent.Update{Source: "dataguard", Type: consent.ConsentReceipts, Received: time.Now(), State: late, Body: consent.Encode(late)})
 	if err != nil || v == consent.Accepted {
 		t.Errorf("the late change: %v, %v", v, err)
 	}

@@ -27,6 +27,7 @@ import (
 
 // Store is what is needed of the store.
 type Store interface {
+	Accept(ctx context.Context, u consent.Update) (consent.Verdict, error)
 	Citizen(ctx context.Context, source, citizenID string) (consent.Citizen, error)
 	ListHeld(ctx context.Context, after int64, limit int) ([]store.HeldCitizen, error)
 	Quarantine(ctx context.Context, q store.Quarantined) error
@@ -40,8 +41,6 @@ type Options struct {
 	Source config.Source // with an API
 	Client *cpm.Client
 	Store  Store
-	// Accept commits an update with its deliveries.
-	Accept func(ctx context.Context, u consent.Update) (consent.Verdict, error)
 	// Heard is when the last webhook of the source was taken in by this process; zero if none was since its start.
 	Heard   func() time.Time
 	Log     hclog.Logger

@@ -39,8 +39,6 @@ type world struct {
 	client func() *cpm.Client
 }
 
-var routes = []store.Route{{Rule: "r", Target: "t"}}
-
 func begin(t *testing.T, change ...func(*config.API)) *world {
 	t.Helper()
 	w := &world{T: t, sim: sim.New(sim.Options{})}
@@ -66,6 +64,9 @@ func begin(t *testing.T, change ...func(*config.API)) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.store.Close() })
+	if err := w.store.Route(ctx, map[string][]store.Route{"dataguard": {{Rule: "r", Target: "t"}}}); err != nil {
+		t.Fatal(err)
+	}
 	w.client = func() *cpm.Client {
 		c, err := cpm.New(api.Config, hclog.NewNullLogger())
 		if err != nil {
@@ -81,9 +82,6 @@ func (w *world) options() Options {
 	return Options{
 		Source: w.config, Client: w.client(), Store: w.store, Heard: func() time.Time { return time.Time{} }, Log: hclog.NewNullLogger(),
 		Metrics: NewMetrics(prometheus.NewRegistry()),
-		Accept: func(ctx context.Context, u consent.Update) (consent.Verdict, error) {
-			return w.store.Accept(ctx, u, routes)
-		},
 	}
 }
 
@@ -108,7 +106,7 @@ func (w *world) webhook(id string, sent time.Time) consent.Verdict {
 
 func (w *world) take(state consent.State) consent.Verdict {
 	w.Helper()
-	v, err := w.store.Accept(ctx, consent.Update{Source: "dataguard", Type: consent.EffectivePermission, Received: time.Now(), State: state, Body: consent.Encode(state)}, routes)
+	v, err := w.store.Accept(ctx, consent.Update{Source: "dataguard", Type: consent.EffectivePermission, Received: time.Now(), State: state, Body: consent.Encode(state)})
 	if err != nil {
 		w.Fatal(err)
 	}

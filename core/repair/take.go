@@ -115,7 +115,7 @@ func completed(known consent.Citizen, state consent.State, body []byte) (consent
 
 func (s *Source) accept(ctx context.Context, state consent.State, body []byte, received time.Time, regressions bool) (became, error) {
 	// The API tells the whole state, whatever the subscription sends.
-	verdict, err := s.Accept(ctx, consent.Update{
+	verdict, err := s.Store.Accept(ctx, consent.Update{
 		Source: s.name, Type: consent.EffectivePermission, Received: received, State: state, Body: body, ApplyRegressions: regressions,
 	})
 	if err != nil {

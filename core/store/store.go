@@ -6,6 +6,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/consentd/consentd/core/consent"
@@ -14,6 +15,12 @@ import (
 // ErrUnavailable is wrapped by every error after which the caller may try again: nothing was committed, or, over a
 // network, it is not known whether it was.
 var ErrUnavailable = errors.New("store cannot commit")
+
+// ErrNoRoutes is for what makes deliveries before routes are in force.
+var ErrNoRoutes = fmt.Errorf("%w: no routes are in force yet", ErrUnavailable)
+
+// LeastHold is for how long a claim is held at least that ends by itself.
+const LeastHold = time.Second
 
 // ErrPoisoned is wrapped by every error of a store whose last commit failed in a way that leaves unknown
 // what is on disk. It commits nothing any more; the process has to end and open it again.
@@ -24,17 +31,27 @@ var ErrNotFound = errors.New("not found")
 
 // Store is durable: what a method returned without error is on disk. Methods are safe for concurrent use.
 type Store interface {
+	// Route puts the routes of a configuration in force, by source: from then on what makes deliveries makes them by
+	// these. Before the first call nothing is taken in.
+	Route(ctx context.Context, routes map[string][]Route) error
+	// Reroute brings the deliveries in line with the routes in force: a rule that is new gets a pending delivery for
+	// every citizen of its source, one that feeds another target starts anew there, and those of rules that are
+	// gone are removed. It works in many small commits and may be interrupted: called again it goes on, also for
+	// routes that were put in force meanwhile.
+	Reroute(ctx context.Context, now time.Time) (Rerouted, error)
+
 	// Accept applies the update to its citizen with consent.Apply and, when it is accepted, makes one
-	// delivery for each route pending, in one commit. Deliveries that were pending are replaced.
-	Accept(ctx context.Context, u consent.Update, routes []Route) (consent.Verdict, error)
+	// delivery for each route of its source pending, in one commit. Deliveries that were pending are replaced; so are those
+	// of rules that are not in force, as long as there are any: a rule may come back, and has missed nothing then.
+	Accept(ctx context.Context, u consent.Update) (consent.Verdict, error)
 
 	// Tick looks again at up to limit citizens of whom a validity window has begun or ended by now, as
 	// consent.Tick does, and makes their deliveries pending. It says how many it found.
-	Tick(ctx context.Context, now time.Time, limit int, routes map[string][]Route) (int, error)
+	Tick(ctx context.Context, now time.Time, limit int) (int, error)
 	// NextTick is when Tick finds something; zero if never.
 	NextTick(ctx context.Context) (time.Time, error)
 	// ReleaseHeld lets the held grants of a citizen through. ErrNotFound says that there are none.
-	ReleaseHeld(ctx context.Context, source, citizenID string, now time.Time, routes []Route) error
+	ReleaseHeld(ctx context.Context, source, citizenID string, now time.Time) error
 	// Held is how many citizens have grants that are held.
 	Held(ctx context.Context) (int, error)
 	// Citizen is what is known of one.
@@ -56,12 +73,6 @@ type Store interface {
 	SetMark(ctx context.Context, name string, value []byte) error
 	Mark(ctx context.Context, name string) ([]byte, error)
 
-	// Reroute brings the deliveries in line with the routes of a new configuration, by source: a rule that is
-	// new gets a pending delivery for every citizen of its source, one that feeds another target starts
-	// anew there, and those of rules that are gone are removed. It works in many small commits and may be
-	// interrupted: called again it goes on.
-	Reroute(ctx context.Context, routes map[string][]Route, now time.Time) (Rerouted, error)
-
 	// Claim hands out up to limit due deliveries of a target: withdrawals first, then those among the dead
 	// letters whose retry is due, then the others, then other dead letters, each in the order of their next
 	// attempt. A claimed delivery, and
@@ -72,7 +83,7 @@ type Store interface {
 	Settle(ctx context.Context, settlements []Settlement) error
 	// Release ends claims and changes nothing.
 	Release(claims []Claimed)
-	// Until is until when a claim is certainly held; zero if it does not end by itself. Nothing may be sent for it
+	// Until is until when a claim is certainly held, LeastHold at least when it is handed out; zero if it does not end by itself. Nothing may be sent for it
 	// later, and what is sent has to have ended by then.
 	Until(c Claimed) time.Time
 	// Share is which part of a target's limits is this process's.

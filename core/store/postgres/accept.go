@@ -18,16 +18,15 @@ import (
 // acceptance is an update on its way in, and what becomes of it.
 type acceptance struct {
 	update  consent.Update
-	routes  []store.Route
 	of      seal.Who
 	subject []byte
 	verdict consent.Verdict
 	err     error // the update's own
 }
 
-// Accept applies the update to its citizen and makes one delivery for each route pending.
-func (s *Store) Accept(ctx context.Context, u consent.Update, routes []store.Route) (consent.Verdict, error) {
-	a := &acceptance{update: u, routes: routes, of: seal.Who{Source: u.Source, CitizenID: string(u.State.CitizenID)}}
+// Accept applies the update to its citizen and makes one delivery for each route of its source pending.
+func (s *Store) Accept(ctx context.Context, u consent.Update) (consent.Verdict, error) {
+	a := &acceptance{update: u, of: seal.Who{Source: u.Source, CitizenID: string(u.State.CitizenID)}}
 	a.subject = store.Subject(s.key, a.of.Source, a.of.CitizenID)
 	if err := s.accepts.do(ctx, a); err != nil {
 		return 0, err
@@ -75,7 +74,7 @@ func (s *Store) acceptOnce(group []*request[*acceptance]) error {
 		var unused []int64
 		for _, r := range group {
 			a := r.ask
-			a.err = t.accept(a, &found, routes.of(a.of.Source, a.routes))
+			a.err = t.accept(a, &found, routes[a.of.Source])
 			if a.err != nil && !isOwn(a.err) {
 				return a.err
 			}

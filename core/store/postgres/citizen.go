@@ -51,7 +51,7 @@ func (s *Store) Held(ctx context.Context) (n int, err error) {
 }
 
 // ReleaseHeld lets the held grants of a citizen through.
-func (s *Store) ReleaseHeld(ctx context.Context, source, citizenID string, now time.Time, callers []store.Route) error {
+func (s *Store) ReleaseHeld(ctx context.Context, source, citizenID string, now time.Time) error {
 	var seen int64
 	return s.commit(ctx, func(b *pgx.Batch) { queueRouting(b, &seen) }, func(t *tx) error {
 		r, body, err := readCitizen(t.ctx, t.conn, `WHERE c.source = $1 AND c.citizen_id = $2 FOR UPDATE`, source, []byte(citizenID))
@@ -65,7 +65,7 @@ func (s *Store) ReleaseHeld(ctx context.Context, source, citizenID string, now t
 		if err != nil {
 			return err
 		}
-		return t.again(r, body, routes.of(source, callers), func(c consent.Citizen) (consent.Applied, error) { return consent.Release(c, now) })
+		return t.again(r, body, routes[source], func(c consent.Citizen) (consent.Applied, error) { return consent.Release(c, now) })
 	})
 }
 
@@ -78,7 +78,7 @@ func (s *Store) NextTick(ctx context.Context) (time.Time, error) {
 
 // Tick looks again at citizens of whom a validity window has begun or ended. Those that another replica is looking at
 // are left to it.
-func (s *Store) Tick(ctx context.Context, now time.Time, limit int, callers map[string][]store.Route) (found int, err error) {
+func (s *Store) Tick(ctx context.Context, now time.Time, limit int) (found int, err error) {
 	var unreadable error
 	var seen int64
 	err = s.commit(ctx, func(b *pgx.Batch) { queueRouting(b, &seen) }, func(t *tx) error {
@@ -99,7 +99,7 @@ func (s *Store) Tick(ctx context.Context, now time.Time, limit int, callers map[
 		}
 		found = len(due)
 		for _, r := range due {
-			err := t.again(r, bodies[r.id], routes.of(r.Source, callers[r.Source]), func(c consent.Citizen) (consent.Applied, error) { return consent.Tick(c, now) })
+			err := t.again(r, bodies[r.id], routes[r.Source], func(c consent.Citizen) (consent.Applied, error) { return consent.Tick(c, now) })
 			if err != nil && !isOwn(err) {
 				return err
 			}
@@ -124,11 +124,9 @@ func (t *tx) again(r citizenRow, body []byte, routes []store.Route, make func(co
 	if err != nil {
 		return fmt.Errorf("look again at a citizen: %w", err)
 	}
-	before := standings{}
-	b := &pgx.Batch{}
-	before.queue(b, `WHERE d.citizen = $1`, r.id)
-	if err := t.conn.SendBatch(t.ctx, b).Close(); err != nil {
-		return dbError{err}
+	before, err := t.standings([]int64{r.id})
+	if err != nil {
+		return err
 	}
 	var version int64
 	if _, err := t.row([]any{&version}, `SELECT nextval('version')`); err != nil {

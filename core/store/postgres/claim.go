@@ -47,7 +47,7 @@ const claimDue = `WITH due AS (
 		FROM unnest($2::smallint[], $3::bigint[]) l(lane, since) CROSS JOIN LATERAL (
 			SELECT id, citizen, lane, next_attempt FROM delivery d
 			WHERE target = $1 AND lane = l.lane AND next_attempt >= l.since AND next_attempt <= $4
-				AND ($8::text[] IS NULL OR rule = ANY($8) OR EXISTS (SELECT 1 FROM routing WHERE in_force AND seen = $9))
+				AND ($8::text[] IS NULL OR rule = ANY($8))
 				AND NOT EXISTS (SELECT 1 FROM claim k WHERE k.target = $1 AND k.citizen = d.citizen)
 				AND NOT EXISTS (SELECT 1 FROM erasure e WHERE e.target = $1 AND e.citizen = d.citizen)
 			ORDER BY next_attempt LIMIT $5 FOR UPDATE OF d SKIP LOCKED
@@ -75,14 +75,14 @@ func (s *Store) Claim(ctx context.Context, target string, now time.Time, limit i
 	if !ok {
 		return nil, errNoLease
 	}
-	rules, seen := s.routing.known(target)
+	rules := s.routing.known(target)
 	var claims []store.Claimed
 	versions := map[int64]int64{}
 	began := time.Now()
 	since, whole := s.floors.since(target, of, began)
 	err := s.commit(ctx, func(b *pgx.Batch) {
 		claims = nil
-		b.Queue(claimDue, target, of, since, micros(now), limit, me, epoch, rules, seen)
+		b.Queue(claimDue, target, of, since, micros(now), limit, me, epoch, rules)
 		b.Queue(`SELECT `+deliveryColumns+`, d.citizen, c.version, c.sent_at, c.received FROM claim k JOIN delivery d ON d.id = k.delivery
 			JOIN citizen c ON c.id = d.citizen WHERE k.replica = $1 AND k.epoch = $2 ORDER BY d.lane, d.next_attempt, d.id`, me, epoch).
 			Query(rows(func(r pgx.Rows) error {

@@ -27,6 +27,7 @@ func openOver(t *testing.T, dsn string) *Store {
 			s.Close()
 		}
 	})
+	route(t, s, toMail...)
 	return s
 }
 
@@ -64,7 +65,7 @@ func TestCutAtCommit(t *testing.T) {
 		minute++
 		u := update("ada", []string{"GRANTED", "DENIED"}[minute%2], minute)
 		w.once(at, "nextval('version')")
-		_, err := s.Accept(ctx, u, toMail)
+		_, err := s.Accept(ctx, u)
 		unavailable("accept", at, err)
 		accept(t, s, u, again)
 		accept(t, s, u, consent.Duplicate)
@@ -188,7 +189,7 @@ func TestCutAtRandom(t *testing.T) {
 			for i := range updates {
 				u, s := update(fmt.Sprint("c", n), []string{"GRANTED", "DENIED"}[i%2], i), all[i%2]
 				for asked := 1; ; asked++ {
-					v, err := s.Accept(ctx, u, toMail)
+					v, err := s.Accept(ctx, u)
 					if err == nil && (v == consent.Accepted || asked > 1 && v == consent.Duplicate) {
 						break
 					}

@@ -228,7 +228,7 @@ func (s *Store) SettleErasure(ctx context.Context, st store.ErasureSettlement) e
 func (s *Store) DropErasures(ctx context.Context, targets []string) (dropped int, err error) {
 	var seen int64
 	err = s.commit(ctx, func(b *pgx.Batch) { queueRouting(b, &seen) }, func(t *tx) error {
-		if _, mine, _ := s.routing.other(seen); !mine {
+		if _, mine := s.routing.at(seen); !mine {
 			dropped = 0
 			return nil
 		}

@@ -41,10 +41,13 @@ func TestImport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := old.Route(ctx, map[string][]store.Route{"s": toMail}); err != nil {
+		t.Fatal(err)
+	}
 	var all sync.WaitGroup
 	for n := range citizens {
 		all.Go(func() {
-			if _, err := old.Accept(ctx, update(fmt.Sprint("c", n), []string{"GRANTED", "DENIED"}[n%2], 1), toMail); err != nil {
+			if _, err := old.Accept(ctx, update(fmt.Sprint("c", n), []string{"GRANTED", "DENIED"}[n%2], 1)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -74,7 +77,7 @@ func TestImport(t *testing.T) {
 		errOf(old.Erase(ctx, "s", claims[1].CitizenID, time.Now(), ask)),
 		old.Quarantine(ctx, store.Quarantined{Source: "s", Received: t0, Reason: "x", Body: []byte("{")}),
 		old.SetPause(ctx, "mail", &store.Pause{Since: t0}),
-		errOf(old.Reroute(ctx, map[string][]store.Route{"s": toMail}, t0)),
+		errOf(old.Reroute(ctx, t0)),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -101,6 +104,9 @@ func TestImport(t *testing.T) {
 			d, err := s.Deliveries(ctx, "s", fmt.Sprint("c", n))
 			if err != nil {
 				t.Fatal(err)
+			}
+			for i := range d {
+				d[i].Digest = append([]byte(nil), d[i].Digest...) // none is none
 			}
 			p.citizens, p.deliveries = append(p.citizens, c), append(p.deliveries, d)
 		}
@@ -152,11 +158,14 @@ func TestImport(t *testing.T) {
 	from.Close()
 	s := open1(t, dsn, oldKey)
 	defer s.Close()
-	if after := look(s); !reflect.DeepEqual(after, before) {
-		t.Errorf("after %+v\nbefore %+v", after, before)
+	after, was := reflect.ValueOf(look(s)), reflect.ValueOf(before)
+	for i := range was.NumField() {
+		if a, b := fmt.Sprint(after.Field(i)), fmt.Sprint(was.Field(i)); a != b {
+			t.Errorf("%s: after %.300s\nbefore %.300s", was.Type().Field(i).Name, a, b)
+		}
 	}
 	whole(t, dsn, oldKey)
-	if did, err := s.Reroute(ctx, map[string][]store.Route{"s": toMail}, t0); err != nil || did != (store.Rerouted{}) {
+	if did, err := s.Reroute(ctx, t0); err != nil || did != (store.Rerouted{}) {
 		t.Errorf("the rules are the same: %+v, %v", did, err)
 	}
 	// What it knew it knows, and numbers go on.

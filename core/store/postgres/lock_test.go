@@ -75,7 +75,7 @@ func TestVanishedRow(t *testing.T) {
 	ask := func(consent.State) ([]store.ErasureRequest, error) { return nil, nil }
 	for what, call := range map[string]func() error{
 		"accept": func() error {
-			v, err := s.Accept(ctx, update("ada", "GRANTED", 2), toMail)
+			v, err := s.Accept(ctx, update("ada", "GRANTED", 2))
 			if err == nil && v != consent.Accepted {
 				t.Errorf("accept: %v", v)
 			}

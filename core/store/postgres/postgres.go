@@ -130,6 +130,7 @@ func open(ctx context.Context, o Options) (_ *Store, err error) {
 	s.settles = newBatcher(s, s.settleGroup)
 	s.working.Go(s.watch)
 	s.working.Go(s.tidy)
+	s.working.Go(s.lookAfterRoutes)
 	return s, nil
 }
 

@@ -40,14 +40,29 @@ var (
 	toMail         = []store.Route{{Rule: "newsletter", Target: "mail"}}
 )
 
-// open1 opens a store for the length of the test, unless it is closed before.
-func open1(t testing.TB, dsn string, keys ...[]byte) *Store {
+// fresh opens a store for the length of the test, unless it is closed before.
+func fresh(t testing.TB, dsn string, keys ...[]byte) *Store {
 	t.Helper()
 	s, err := Open(ctx, Options{DSN: dsn, Keys: keys, MaxConnections: 8})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// open1 is fresh, with toMail in force.
+func open1(t testing.TB, dsn string, keys ...[]byte) *Store {
+	t.Helper()
+	s := fresh(t, dsn, keys...)
+	route(t, s, toMail...)
+	return s
+}
+
+func route(t testing.TB, s *Store, routes ...store.Route) {
+	t.Helper()
+	if err := s.Route(ctx, map[string][]store.Route{"s": routes}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // replicas are so many over one database.
@@ -69,14 +84,14 @@ func replicas(t *testing.T, n int) (dsn string, all []*Store) {
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Opener {
 		dsn := server.Cluster(t).Database(t)
-		return func(t *testing.T) store.Store { return open1(t, dsn) }
+		return func(t *testing.T) store.Store { return fresh(t, dsn) }
 	})
 }
 
 func TestSealedStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Opener {
 		dsn := server.Cluster(t).Database(t)
-		return func(t *testing.T) store.Store { return open1(t, dsn, oldKey) }
+		return func(t *testing.T) store.Store { return fresh(t, dsn, oldKey) }
 	})
 }
 
@@ -91,12 +106,9 @@ func update(citizen, state string, minute int) consent.Update {
 
 const word = "a-word-that-nobody-else-says"
 
-func accept(t *testing.T, s *Store, u consent.Update, want consent.Verdict, routes ...store.Route) {
+func accept(t *testing.T, s *Store, u consent.Update, want consent.Verdict) {
 	t.Helper()
-	if routes == nil {
-		routes = toMail
-	}
-	if v, err := s.Accept(ctx, u, routes); err != nil || v != want {
+	if v, err := s.Accept(ctx, u); err != nil || v != want {
 		t.Fatalf("%v, %v; want %v", v, err, want)
 	}
 }

@@ -34,7 +34,7 @@ type replica struct {
 	since  time.Time // when it joined
 }
 
-var errNoLease = fmt.Errorf("%w: the lease of this replica ended, and the database does not answer", store.ErrUnavailable)
+var errNoLease = fmt.Errorf("%w: the lease of this replica was not renewed in time", store.ErrUnavailable)
 
 // epochBits are for the claims of one replica; the bits above are its id, which nobody else ever gets.
 const epochBits = 32
@@ -55,6 +55,8 @@ type executor interface {
 }
 
 func (s *Store) register(ctx context.Context, db executor, r *replica) error {
+	s.routing.publishing.Lock() // the row says which routes are this replica's
+	defer s.routing.publishing.Unlock()
 	began := time.Now()
 	hash, _ := s.routing.wanted()
 	var id int64
@@ -77,32 +79,45 @@ func (s *Store) register(ctx context.Context, db executor, r *replica) error {
 // countReplicas is how many of those that live joined before one, and how many live.
 const countReplicas = `SELECT (count(*) FILTER (WHERE id < $1))::int, count(*)::int FROM replica`
 
-// endLost ends the claims that are chosen, within a WITH. What was in flight may have been delivered without a trace, so
-// what its target holds is not known. Deliveries are locked before claims, as everywhere.
-func endLost(chosen string) string {
-	return `locked AS (SELECT id FROM delivery WHERE id IN (SELECT delivery FROM claim WHERE ` + chosen + `) ORDER BY id FOR UPDATE
-		), claims AS (DELETE FROM claim WHERE ` + chosen + ` AND (SELECT count(*) FROM locked) >= 0 RETURNING delivery
-		), distrusted AS (UPDATE delivery SET digest = NULL WHERE id IN (SELECT delivery FROM claims))`
+// endLost ends the claims that are chosen. What was in flight may have been delivered without a trace, so what its target
+// holds is not known. It waits for nobody, as the lease depends on it: what somebody is at, perhaps a replica that was
+// stopped in the middle of a commit, is left for the next time.
+func endLost(ctx context.Context, db executor, chosen string, args ...any) (ended int, err error) {
+	_, err = one(ctx, db, []any{&ended}, `WITH lost AS MATERIALIZED (
+			SELECT target, citizen, delivery, epoch FROM claim WHERE `+chosen+` FOR UPDATE SKIP LOCKED
+		), locked AS MATERIALIZED (
+			SELECT id FROM delivery WHERE id IN (SELECT delivery FROM lost) FOR UPDATE SKIP LOCKED
+		), ended AS (
+			DELETE FROM claim k USING lost l WHERE k.target = l.target AND k.citizen = l.citizen AND k.epoch = l.epoch
+				AND (l.delivery IN (SELECT id FROM locked) OR NOT EXISTS (SELECT 1 FROM delivery d WHERE d.id = l.delivery))
+			RETURNING k.delivery
+		), distrusted AS (
+			UPDATE delivery SET digest = NULL WHERE id IN (SELECT delivery FROM ended)
+		) SELECT count(*)::int FROM ended`, args...)
+	return ended, err
 }
 
-// reap ends the leases and claims of those who did not renew theirs.
-func (s *Store) reap(ctx context.Context, db querier) error {
-	var lost int
-	_, err := one(ctx, db, []any{&lost}, `WITH gone AS (
+// reap ends the leases of those who did not renew theirs, and the claims of those who are gone.
+func (s *Store) reap(ctx context.Context, db executor) error {
+	var gone int
+	if _, err := one(ctx, db, []any{&gone}, `WITH gone AS (
 			DELETE FROM replica WHERE id IN (SELECT id FROM replica WHERE lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED) RETURNING id
-		), `+endLost(`replica IN (SELECT id FROM gone)`)+` SELECT count(*) FROM gone`)
-	if err == nil && lost > 0 {
-		s.log.Info("took over what replicas held that are gone", "replicas", lost)
+		) SELECT count(*)::int FROM gone`); err != nil {
+		return err
+	}
+	ended, err := endLost(ctx, db, `NOT EXISTS (SELECT 1 FROM replica r WHERE r.id = replica)`)
+	if gone+ended > 0 {
+		s.log.Info("took over what replicas held that are gone", "replicas", gone, "deliveries", ended)
 		s.hints.all()
 	}
 	return err
 }
 
-// epoch begins a claim.
+// epoch begins a claim, unless too little is left of the lease.
 func (r *replica) epoch() (me, epoch int64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !time.Now().Before(r.lease) {
+	if time.Until(r.lease) < store.LeastHold {
 		return 0, 0, false
 	}
 	r.newest++
@@ -177,10 +192,9 @@ func (s *Store) renew(ctx context.Context, conn *pgx.Conn) error {
 	r.mu.Unlock()
 	began := time.Now()
 	b := &pgx.Batch{}
-	hash, _ := s.routing.wanted()
 	held := false
-	b.Queue(`UPDATE replica SET lease_until = clock_timestamp() + $2, routes = $3 WHERE id = $1 AND lease_until > clock_timestamp() RETURNING true`,
-		id, s.inDatabase(), hash).Query(rows(func(r pgx.Rows) error { return r.Scan(&held) }))
+	b.Queue(`UPDATE replica SET lease_until = clock_timestamp() + $2 WHERE id = $1 AND lease_until > clock_timestamp() RETURNING true`,
+		id, s.inDatabase()).Query(rows(func(r pgx.Rows) error { return r.Scan(&held) }))
 	if err := conn.SendBatch(ctx, b).Close(); err != nil {
 		return err
 	}
@@ -194,7 +208,7 @@ func (s *Store) renew(ctx context.Context, conn *pgx.Conn) error {
 		r.mu.Lock()
 		r.lease = began.Add(s.inDatabase())
 		r.mu.Unlock()
-		if _, err := conn.Exec(ctx, `WITH `+endLost(`replica = $1 AND epoch <= $2 AND epoch <> ALL($3)`)+` SELECT`, id, newest, active); err != nil {
+		if _, err := endLost(ctx, conn, `replica = $1 AND epoch <= $2 AND epoch <> ALL($3)`, id, newest, active); err != nil {
 			return err
 		}
 	}

@@ -1,12 +1,16 @@
 package postgres
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/store"
@@ -60,6 +64,84 @@ func TestLostLease(t *testing.T) {
 	whole(t, dsn)
 }
 
+// TestTakeOverWaitsForNobody: of what a replica held that is gone, all is taken over that nobody is at, and the rest later.
+func TestTakeOverWaitsForNobody(t *testing.T) {
+	for name, lock := range map[string]string{
+		"a delivery": `SELECT FROM delivery WHERE id = $1 FOR UPDATE`,
+		"a claim":    `SELECT FROM claim WHERE delivery = $1 FOR UPDATE`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn, all := replicas(t, 2)
+			gone, heir := all[0], all[1]
+			accept(t, gone, update("ada", "GRANTED", 1), consent.Accepted)
+			accept(t, gone, update("bob", "GRANTED", 1), consent.Accepted)
+			held := claim(t, gone, 2)
+			conn, err := pgx.Connect(ctx, dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close(ctx)
+			stopped, err := conn.Begin(ctx) // as one that stopped in the middle of a commit
+			if err == nil {
+				_, err = stopped.Exec(ctx, lock, held[0].ID)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			execute(t, dsn, fmt.Sprintf("UPDATE replica SET lease_until = '-infinity' WHERE id = %d", gone.replica.number()))
+			within, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			if err := heir.reap(within, heir.pool); err != nil {
+				t.Fatal(err)
+			}
+			if c := claim(t, heir, 1)[0]; c.CitizenID != held[1].CitizenID {
+				t.Errorf("taken over: %s", c.CitizenID)
+			}
+			if err := stopped.Rollback(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := heir.reap(ctx, heir.pool); err != nil {
+				t.Fatal(err)
+			}
+			if c := claim(t, heir, 1)[0]; c.CitizenID != held[0].CitizenID {
+				t.Errorf("taken over: %s", c.CitizenID)
+			}
+			whole(t, dsn)
+		})
+	}
+}
+
+// TestClaimOfNobody: a claim that was committed after its replica was taken for gone is ended as well.
+func TestClaimOfNobody(t *testing.T) {
+	dsn, all := replicas(t, 1)
+	s := all[0]
+	accept(t, s, update("ada", "GRANTED", 1), consent.Accepted)
+	execute(t, dsn, `INSERT INTO claim (target, citizen, delivery, replica, epoch) SELECT target, citizen, id, 4711, 4711 FROM delivery`)
+	claim(t, s, 0)
+	if err := s.reap(ctx, s.pool); err != nil {
+		t.Fatal(err)
+	}
+	claim(t, s, 1)
+}
+
+// TestNoClaimWithoutTime: when too little is left of the lease for a call, nothing is handed out.
+func TestNoClaimWithoutTime(t *testing.T) {
+	_, all := replicas(t, 1)
+	s := all[0]
+	accept(t, s, update("ada", "GRANTED", 1), consent.Accepted)
+	s.replica.mu.Lock()
+	s.replica.lease = time.Now().Add(store.LeastHold / 2)
+	s.replica.mu.Unlock()
+	if c, err := s.Claim(ctx, "mail", time.Now(), 1, store.AllLanes); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("%d, %v", len(c), err)
+	}
+	s.replica.nudge()
+	eventually(t, "the lease is renewed", func() bool {
+		c, err := s.Claim(ctx, "mail", time.Now(), 1, store.AllLanes)
+		return err == nil && len(c) == 1
+	})
+}
+
 // TestNobodysClaims: a claim of which its replica knows nothing is ended, and those that it knows are not.
 func TestNobodysClaims(t *testing.T) {
 	dsn, all := replicas(t, 1)
@@ -100,7 +182,7 @@ func TestReplicasTogether(t *testing.T) {
 		for n, s := range all {
 			senders.Go(func() {
 				for i := n; i < updates; i += len(all) {
-					if _, err := s.Accept(ctx, update(fmt.Sprint("c", c), "GRANTED", i), toMail); err != nil {
+					if _, err := s.Accept(ctx, update(fmt.Sprint("c", c), "GRANTED", i)); err != nil {
 						t.Errorf("accept: %v", err)
 					}
 				}
@@ -192,7 +274,7 @@ func TestHintsReachOthers(t *testing.T) {
 		<-c
 	}
 	eventually(t, "the other is told", func() bool {
-		if _, err := all[0].Accept(ctx, update("ada", "GRANTED", int(time.Since(t0)/time.Minute)), toMail); err != nil {
+		if _, err := all[0].Accept(ctx, update("ada", "GRANTED", int(time.Since(t0)/time.Minute))); err != nil {
 			t.Fatal(err)
 		}
 		select {
@@ -208,85 +290,166 @@ func TestHintsReachOthers(t *testing.T) {
 func TestTwoConfigurations(t *testing.T) {
 	dsn, all := replicas(t, 2)
 	late, early := all[0], all[1]
-	mail, post := store.Route{Rule: "newsletter", Target: "mail"}, store.Route{Rule: "post", Target: "mail"}
+	mail, post := toMail[0], store.Route{Rule: "post", Target: "mail"}
 	reroute := func(s *Store, want store.Rerouted, routes ...store.Route) {
 		t.Helper()
-		if got, err := s.Reroute(ctx, map[string][]store.Route{"s": routes}, time.Now()); err != nil || got != want {
+		route(t, s, routes...)
+		if got, err := s.Reroute(ctx, time.Now()); err != nil || got != want {
 			t.Fatalf("%+v, %v; want %+v", got, err, want)
 		}
 	}
-	rules := func(citizen string) (all []string) {
-		t.Helper()
-		d, err := late.Deliveries(ctx, "s", citizen)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range d {
-			all = append(all, d.Rule)
-		}
-		return all
-	}
 	reroute(late, store.Rerouted{}, mail)
-	accept(t, late, update("ada", "GRANTED", 1), consent.Accepted, mail)
+	accept(t, late, update("ada", "GRANTED", 1), consent.Accepted)
 	settle(t, late, claim(t, late, 1)...)
 	reroute(early, store.Rerouted{Filled: 1}, mail, post)
 
 	// What the old one takes in is delivered by the new rules as well, and it leaves what it does not know.
-	accept(t, late, update("bob", "GRANTED", 1), consent.Accepted, mail)
-	if got := rules("bob"); len(got) != 2 {
+	accept(t, late, update("bob", "GRANTED", 1), consent.Accepted)
+	if got := rulesOf(t, late, "bob"); len(got) != 2 {
 		t.Fatalf("bob has deliveries of %q", got)
 	}
-	for _, c := range claim(t, late, 1) {
-		if c.Rule != "newsletter" || c.CitizenID != "bob" {
-			t.Errorf("the old one is handed %s of %s", c.Rule, c.CitizenID)
+	known := func(citizens int) {
+		t.Helper()
+		for _, c := range claim(t, late, citizens) {
+			if c.Rule != "newsletter" {
+				t.Errorf("the old one is handed %s of %s", c.Rule, c.CitizenID)
+			}
+			settle(t, late, c)
 		}
-		settle(t, late, c)
 	}
+	known(1)
 	settle(t, early, claim(t, early, 2)...)
 
 	// Should the old one start again, or be asked to give up what it does not know, nothing changes.
 	reroute(late, store.Rerouted{}, mail)
-	if got := rules("ada"); len(got) != 2 {
+	if got := rulesOf(t, late, "ada"); len(got) != 2 {
 		t.Errorf("ada has deliveries of %q", got)
 	}
 	if n, err := late.DropErasures(ctx, nil); n != 0 || err != nil {
 		t.Error(n, err)
 	}
 
-	// When nobody has the new one any more, the old one was brought back.
+	// When nobody has the new one any more, the old one is in force again. What there is of the new rule stays until
+	// somebody wants it removed.
+	accept(t, late, update("kim", "GRANTED", 1), consent.Accepted)
 	if err := early.Close(); err != nil {
 		t.Fatal(err)
 	}
-	late.retryRoutes(ctx)
-	if got := rules("ada"); len(got) != 1 {
+	late.bringBack(ctx, false)
+	accept(t, late, update("eve", "GRANTED", 1), consent.Accepted)
+	if got := rulesOf(t, late, "eve"); len(got) != 1 {
+		t.Errorf("eve has deliveries of %q", got)
+	}
+	known(2)
+	if got := rulesOf(t, late, "ada"); len(got) != 2 {
 		t.Errorf("ada has deliveries of %q", got)
 	}
-	accept(t, late, update("eve", "GRANTED", 1), consent.Accepted, mail)
-	if got := rules("eve"); len(got) != 1 {
-		t.Errorf("eve has deliveries of %q", got)
+	reroute(late, store.Rerouted{Removed: 3}, mail)
+	if got := rulesOf(t, late, "ada"); len(got) != 1 {
+		t.Errorf("ada has deliveries of %q", got)
 	}
 	whole(t, dsn)
 }
 
-// TestInterruptedReroute: what was begun and not carried out whole is carried out by the next.
-func TestInterruptedReroute(t *testing.T) {
-	dsn, all := replicas(t, 1)
-	s := all[0]
-	mail, post := store.Route{Rule: "newsletter", Target: "mail"}, store.Route{Rule: "post", Target: "mail"}
-	for n := range 5 {
-		accept(t, s, update(fmt.Sprint("c", n), "GRANTED", 1), consent.Accepted, mail)
-	}
-	if _, err := s.Reroute(ctx, map[string][]store.Route{"s": {mail}}, t0); err != nil {
+func rulesOf(t *testing.T, s *Store, citizen string) (all []string) {
+	t.Helper()
+	d, err := s.Deliveries(ctx, "s", citizen)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.publish(ctx, map[string][]store.Route{"s": {mail, post}}); err != nil {
-		t.Fatal(err)
+	for _, d := range d {
+		all = append(all, d.Rule)
 	}
-	accept(t, s, update("c0", "DENIED", 2), consent.Accepted, mail, post)
-	if did, err := s.Reroute(ctx, map[string][]store.Route{"s": {mail, post}}, t0); err != nil || did.Filled != 4 {
+	return all
+}
+
+// TestAwayForAWhile: a replica with the newest rules is away, and the other one puts its own in force again meanwhile. When
+// it comes back nothing that it had was forgotten, and its rule has missed nothing.
+func TestAwayForAWhile(t *testing.T) {
+	dsn, all := replicas(t, 2)
+	late, early := all[0], all[1]
+	newest := []store.Route{toMail[0], {Rule: "post", Target: "mail"}}
+	route(t, early, newest...)
+	accept(t, early, update("ada", "GRANTED", 1), consent.Accepted)
+	for range 2 {
+		settle(t, early, claim(t, early, 1)...)
+	}
+	execute(t, dsn, `UPDATE replica SET routes = ''`) // as if early were none
+	late.bringBack(ctx, false)
+	accept(t, late, update("ada", "DENIED", 2), consent.Accepted)
+	settle(t, late, claim(t, late, 1)...)
+	route(t, late, newest...)
+	if did, err := late.Reroute(ctx, time.Now()); err != nil || did != (store.Rerouted{}) {
 		t.Errorf("%+v, %v", did, err)
 	}
+	if c := claim(t, late, 1)[0]; c.Rule != "post" || !c.Withdrawal || !c.Given {
+		t.Errorf("claimed %+v", c.Delivery)
+	}
 	whole(t, dsn)
+}
+
+// meanwhile does something when a context is looked at for the nth time.
+type meanwhile struct {
+	context.Context
+	left *int
+	do   func()
+}
+
+func (m meanwhile) Err() error {
+	if *m.left--; *m.left == 0 {
+		m.do()
+	}
+	return m.Context.Err()
+}
+
+// TestOutdated: whatever a replica is at when another one puts newer routes in force, from then on it makes and removes
+// nothing by its own.
+func TestOutdated(t *testing.T) {
+	rule := func(name string) store.Route { return store.Route{Rule: name, Target: "mail"} }
+	for n := 1; ; n++ {
+		dsn, all := replicas(t, 2)
+		for c := range 3 {
+			accept(t, all[0], update(fmt.Sprint("c", c), "GRANTED", 1), consent.Accepted)
+		}
+		route(t, all[0], rule("a"), rule("b"))
+		left := n
+		_, err := all[0].Reroute(meanwhile{ctx, &left, func() {
+			route(t, all[1], toMail[0], rule("b"))
+			if _, err := all[1].Reroute(ctx, time.Now()); err != nil {
+				t.Error(err)
+			}
+		}}, time.Now())
+		if err != nil {
+			t.Error(err)
+		}
+		if left > 0 {
+			if n < 5 {
+				t.Errorf("it looked only %d times", n)
+			}
+			return
+		}
+		for c := range 3 {
+			if got := rulesOf(t, all[0], fmt.Sprint("c", c)); !slices.Equal(got, []string{"b", "newsletter"}) {
+				t.Errorf("step %d: c%d has deliveries of %q", n, c, got)
+			}
+		}
+		whole(t, dsn)
+	}
+}
+
+// TestNotMineAnyMore: what a replica brings back by itself does not undo what it was given since.
+func TestNotMineAnyMore(t *testing.T) {
+	_, all := replicas(t, 1)
+	s := all[0]
+	_, old := s.routing.wanted()
+	route(t, s, toMail[0], store.Route{Rule: "post", Target: "mail"})
+	if seen, err := s.publish(ctx, old, true); seen != 0 || err != nil {
+		t.Error(seen, err)
+	}
+	accept(t, s, update("ada", "GRANTED", 1), consent.Accepted)
+	if got := rulesOf(t, s, "ada"); len(got) != 2 {
+		t.Errorf("ada has deliveries of %q", got)
+	}
 }
 
 // TestServerAway: while the server is away nothing is acknowledged and the caller may try again; when it is back all
@@ -298,7 +461,7 @@ func TestServerAway(t *testing.T) {
 	accept(t, s, update("ada", "GRANTED", 1), consent.Accepted)
 	held := claim(t, s, 1)
 	cluster.Stop(syscall.SIGQUIT)
-	if _, err := s.Accept(ctx, update("bob", "GRANTED", 1), toMail); !errors.Is(err, store.ErrUnavailable) {
+	if _, err := s.Accept(ctx, update("bob", "GRANTED", 1)); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("accept: %v", err)
 	}
 	if err := s.Ready(ctx); !errors.Is(err, store.ErrUnavailable) {

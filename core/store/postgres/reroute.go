@@ -2,7 +2,7 @@ package postgres
 
 import (
 	"context"
-	"strconv"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,89 +13,119 @@ import (
 // rerouteChunk is how many deliveries one commit of Reroute touches, so that updates get their turn.
 const rerouteChunk = 1000
 
-// fill makes a delivery for every citizen of the source who has none for the rule. It carries a withdrawal
-// where another of the citizen's deliveries does: a rule that was renamed takes over what the old one owes.
-func (s *Store) fill(ctx context.Context, source string, r store.Route, now time.Time, did *store.Rerouted) error {
-	var last int64
-	for {
-		var found, made, withdrawals int
-		var end int64
-		err := s.commit(ctx, nil, func(t *tx) error {
-			_, err := t.row([]any{&found, &end, &made, &withdrawals}, `WITH page AS (
-					SELECT id, version, received FROM citizen WHERE id > $1 AND source = $2 AND version > 0 ORDER BY id LIMIT $3 FOR KEY SHARE
-				), made AS (
-					INSERT INTO delivery (citizen, rule, target, status, withdrawal, desired, next_attempt, since)
-					SELECT p.id, $4, $5, 0, EXISTS (SELECT 1 FROM delivery o WHERE o.citizen = p.id AND o.withdrawal), p.version, $6, p.received FROM page p
-					ON CONFLICT DO NOTHING RETURNING withdrawal
-				) SELECT (SELECT count(*) FROM page)::int, (SELECT coalesce(max(id), 0) FROM page), count(*)::int, (count(*) FILTER (WHERE withdrawal))::int FROM made`,
-				last, source, rerouteChunk, r.Rule, r.Target, micros(now))
-			for n := range made {
-				t.enter(r.Target, n < withdrawals)
-			}
-			return err
-		})
-		did.Filled += made
-		if last = end; err != nil || found < rerouteChunk {
-			return err
-		}
-	}
+// errOutdated ends a Reroute: routes were put in force that are newer than its own, and bring the deliveries in line with
+// themselves.
+var errOutdated = errors.New("newer routes are in force")
+
+// reroute is a Reroute at work, for routes that were seen in force.
+type reroute struct {
+	*Store
+	seen int64
+	now  time.Time
+	did  store.Rerouted
 }
 
-// retarget starts the rule's deliveries anew at another target.
-func (s *Store) retarget(ctx context.Context, r store.Route, now time.Time, did *store.Rerouted) error {
-	return s.eachOf(ctx, `rule = $2 AND target <> $3`, []any{r.Rule, r.Target}, func(t *tx, ids []int64, was []placed) {
-		for _, p := range was {
-			t.ledger.Leave(p.target, p.Standing)
-			t.enter(r.Target, p.Withdrawal)
+// step is one commit of it.
+func (r *reroute) step(ctx context.Context, read func(*pgx.Batch), decide func(*tx) error) error {
+	var force int64
+	return r.commit(ctx, func(b *pgx.Batch) {
+		queueRouting(b, &force)
+		read(b)
+	}, func(t *tx) error {
+		if force != r.seen {
+			return errOutdated
 		}
-		t.write.Queue(`UPDATE delivery SET target = $2, status = 0, next_attempt = $3, given = false, digest = NULL, delivered = 0,
-			attempts = 0, crashes = 0, failing_since = 0, reason = '', error = '' WHERE id = ANY($1)`, ids, r.Target, micros(now))
-	}, func(was []placed) { did.Filled += len(was) })
-}
-
-// remove ends the deliveries of a rule that is gone.
-func (s *Store) remove(ctx context.Context, rule string, did *store.Rerouted) error {
-	return s.eachOf(ctx, `rule = $2`, []any{rule}, func(t *tx, ids []int64, was []placed) {
-		for _, p := range was {
-			t.ledger.Leave(p.target, p.Standing)
-		}
-		t.write.Queue(`DELETE FROM delivery WHERE id = ANY($1)`, ids)
-	}, func(was []placed) {
-		did.Removed += len(was)
-		for _, p := range was {
-			if p.Withdrawal {
-				did.Withdrawals++
-			}
-		}
+		return decide(t)
 	})
 }
 
-// eachOf changes the deliveries that a condition chooses, in the order of their ids, and counts what was committed.
-func (s *Store) eachOf(ctx context.Context, where string, args []any, change func(t *tx, ids []int64, was []placed), count func([]placed)) error {
-	last := int64(0)
+// fill makes a delivery for every citizen of the source who has none for the rule. It carries a withdrawal
+// where another of the citizen's deliveries does: a rule that was renamed takes over what the old one owes. Those at
+// another target start anew at this one.
+func (r *reroute) fill(ctx context.Context, source string, to store.Route) error {
+	var last int64
 	for {
-		var ids []int64
-		var was []placed
-		err := s.commit(ctx, func(b *pgx.Batch) {
-			ids, was = nil, nil
-			b.Queue(`SELECT id, target, status, withdrawal FROM delivery WHERE id > $1 AND `+where+` ORDER BY id LIMIT `+strconv.Itoa(rerouteChunk)+` FOR UPDATE`,
-				append([]any{last}, args...)...).Query(rows(func(r pgx.Rows) error {
-				var id int64
-				var p placed
-				err := r.Scan(&id, &p.target, &p.Status, &p.Withdrawal)
-				ids, was = append(ids, id), append(was, p)
+		type row struct{ id, version, received int64 }
+		var page []row
+		made := 0
+		err := r.step(ctx, func(b *pgx.Batch) {
+			page, made = nil, 0
+			b.Queue(`SELECT id, version, received FROM citizen WHERE id > $1 AND source = $2 AND version > 0 ORDER BY id LIMIT $3 FOR KEY SHARE`,
+				last, source, rerouteChunk).Query(rows(func(found pgx.Rows) error {
+				var c row
+				err := found.Scan(&c.id, &c.version, &c.received)
+				page = append(page, c)
 				return err
 			}))
 		}, func(t *tx) error {
-			if len(ids) > 0 {
-				change(t, ids, was)
+			ids := make([]int64, len(page))
+			for i, c := range page {
+				ids[i] = c.id
+			}
+			before, err := t.standings(ids)
+			if err != nil {
+				return err
+			}
+			for _, c := range page {
+				was, there := before[c.id][to.Rule]
+				if there && was.target == to.Target {
+					continue
+				}
+				if there {
+					t.ledger.Leave(was.target, was.Standing)
+				}
+				owed := false
+				for _, p := range before[c.id] {
+					owed = owed || p.Withdrawal
+				}
+				t.want(want{c.id, c.version, c.received, micros(r.now), to, owed})
+				made++
 			}
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		count(was)
+		r.did.Filled += made
+		if len(page) < rerouteChunk {
+			return nil
+		}
+		last = page[len(page)-1].id
+	}
+}
+
+// remove ends the deliveries of a rule that is gone, in the order of their ids.
+func (r *reroute) remove(ctx context.Context, rule string) error {
+	last := int64(0)
+	for {
+		var ids []int64
+		var was []placed
+		err := r.step(ctx, func(b *pgx.Batch) {
+			ids, was = nil, nil
+			b.Queue(`SELECT id, target, status, withdrawal FROM delivery WHERE id > $1 AND rule = $2 ORDER BY id LIMIT $3 FOR UPDATE`,
+				last, rule, rerouteChunk).Query(rows(func(row pgx.Rows) error {
+				var id int64
+				var p placed
+				err := row.Scan(&id, &p.target, &p.Status, &p.Withdrawal)
+				ids, was = append(ids, id), append(was, p)
+				return err
+			}))
+		}, func(t *tx) error {
+			for _, p := range was {
+				t.ledger.Leave(p.target, p.Standing)
+			}
+			t.write.Queue(`DELETE FROM delivery WHERE id = ANY($1)`, ids)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		r.did.Removed += len(was)
+		for _, p := range was {
+			if p.Withdrawal {
+				r.did.Withdrawals++
+			}
+		}
 		if len(ids) < rerouteChunk {
 			return nil
 		}

@@ -82,12 +82,11 @@ const (
 	scrubTime = time.Hour
 )
 
-// tidy does what is done by the clock: it tells the other replicas what changed, keeps the ledger short, removes what the
-// erased left in the tables, and looks whether this replica's configuration may be put in force.
+// tidy does what is done by the clock: it tells the other replicas what changed, keeps the ledger short, and removes what the
+// erased left in the tables.
 func (s *Store) tidy() {
-	fold, look, scrub := time.NewTicker(foldEvery), time.NewTicker(s.beat()), time.NewTicker(scrubEvery)
+	fold, scrub := time.NewTicker(foldEvery), time.NewTicker(scrubEvery)
 	defer fold.Stop()
-	defer look.Stop()
 	defer scrub.Stop()
 	for {
 		select {
@@ -101,8 +100,6 @@ func (s *Store) tidy() {
 			if err := s.fold(s.stop); err != nil && s.stop.Err() == nil {
 				s.log.Debug("the ledger is not folded now", "error", err)
 			}
-		case <-look.C:
-			s.retryRoutes(s.stop)
 		case <-scrub.C:
 			s.vacuum(s.stop)
 		case <-s.stop.Done():

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -18,10 +20,16 @@ import (
 // only what both know.
 //
 // The newest is in force: the one that was seen for the first time last. One that was seen before and comes back
-// is older, unless no other replica that lives has the one in force; then it was brought back, and counts as new.
+// is older, unless no other replica that lives has the one in force; then it was brought back, and counts as new. Should
+// those only have been away for a while, their rules find everything as it was: only a replica that starts or is
+// reloaded removes deliveries, because somebody wants that.
 
 // routing is what this replica knows of that.
 type routing struct {
+	// publishing is for who puts routes in force, or notes which they are: of a reload and of what this replica does by
+	// itself, one after the other.
+	publishing sync.Mutex
+
 	mu   sync.Mutex
 	mine map[string][]store.Route // by source; nil before the first Reroute
 	hash string
@@ -37,22 +45,20 @@ func (r *routing) wanted() (hash string, routes map[string][]store.Route) {
 	return r.hash, r.mine
 }
 
-// known are this replica's rules for a target and when they were seen in force. All is nil as long as it has none.
-func (r *routing) known(target string) (rules []string, seen int64) {
+// known are this replica's rules for a target, nil as long as it has no routes.
+func (r *routing) known(target string) (rules []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.mine == nil {
-		return nil, 0
+		return nil
 	}
 	rules = []string{}
-	for _, of := range r.mine {
-		for _, route := range of {
-			if route.Target == target {
-				rules = append(rules, route.Rule)
-			}
+	for rule, feeds := range store.Targets(r.mine) {
+		if feeds == target {
+			rules = append(rules, rule)
 		}
 	}
-	return rules, r.seen
+	return rules
 }
 
 // set notes this replica's routes, and when they were seen if they are in force.
@@ -62,11 +68,14 @@ func (r *routing) set(hash string, routes map[string][]store.Route, seen int64) 
 	r.hash, r.mine, r.seen = hash, routes, seen
 }
 
-func (r *routing) other(seen int64) (routes map[string][]store.Route, isMine, known bool) {
+// at are the routes that were seen in force then, as far as they are known here; isMine is whether they are this replica's.
+func (r *routing) at(seen int64) (routes map[string][]store.Route, isMine bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	routes, known = r.others[seen]
-	return routes, r.mine == nil || seen == 0 || seen == r.seen, known
+	if seen == r.seen {
+		return r.mine, true
+	}
+	return r.others[seen], false
 }
 
 // queueRouting reads which routes are in force, and keeps them so until the transaction ends.
@@ -76,20 +85,13 @@ func queueRouting(b *pgx.Batch, seen *int64) {
 	b.Queue(`SELECT seen FROM routing WHERE in_force`).Query(rows(func(r pgx.Rows) error { return r.Scan(seen) }))
 }
 
-// routes are those in force; nil stands for those that the caller has.
-type routes map[string][]store.Route
-
-func (r routes) of(source string, callers []store.Route) []store.Route {
-	if r == nil {
-		return callers
+// inForce are the routes that were seen so, by source.
+func (s *Store) inForce(ctx context.Context, db querier, seen int64) (map[string][]store.Route, error) {
+	if mine, _ := s.routing.wanted(); mine == "" {
+		return nil, store.ErrNoRoutes
 	}
-	return r[source]
-}
-
-// inForce are the routes that were seen so.
-func (s *Store) inForce(ctx context.Context, db querier, seen int64) (routes, error) {
-	found, mine, known := s.routing.other(seen)
-	if mine || known {
+	found, _ := s.routing.at(seen)
+	if found != nil {
 		return found, nil
 	}
 	var value []byte
@@ -105,20 +107,26 @@ func (s *Store) inForce(ctx context.Context, db querier, seen int64) (routes, er
 	return found, nil
 }
 
-// publish puts routes in force, unless they are older than those that are; seen is 0 then.
-func (s *Store) publish(ctx context.Context, wanted map[string][]store.Route) (seen int64, done bool, err error) {
+// publish puts routes in force, unless they are older than those that are; seen is 0 then. If they come back it is 0 as
+// well when they are not this replica's any more.
+func (s *Store) publish(ctx context.Context, wanted map[string][]store.Route, back bool) (seen int64, err error) {
 	value, err := json.Marshal(wanted)
 	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	sum := sha256.Sum256(value)
 	hash := hex.EncodeToString(sum[:8])
+	s.routing.publishing.Lock()
+	defer s.routing.publishing.Unlock()
+	if mine, _ := s.routing.wanted(); back && mine != hash {
+		return 0, nil
+	}
 	err = s.commit(ctx, func(b *pgx.Batch) {
 		b.Queue(`SELECT pg_advisory_xact_lock(`+lockKey+`, $1)`, lockRoutes)
 	}, func(t *tx) error {
 		var force string
 		var forced, mine int64
-		if _, err := t.row([]any{&force, &forced, &done}, `SELECT hash, seen, done FROM routing WHERE in_force`); err != nil {
+		if _, err := t.row([]any{&force, &forced}, `SELECT hash, seen FROM routing WHERE in_force`); err != nil {
 			return err
 		}
 		if _, err := t.row([]any{&mine}, `SELECT seen FROM routing WHERE hash = $1`, hash); err != nil {
@@ -136,11 +144,10 @@ func (s *Store) publish(ctx context.Context, wanted map[string][]store.Route) (s
 				return err
 			}
 			if others > 0 {
-				seen, done = 0, false
+				seen = 0
 				return nil
 			}
 		}
-		done = false
 		if _, err := t.change(`UPDATE routing SET in_force = false WHERE in_force`); err != nil {
 			return err
 		}
@@ -154,57 +161,77 @@ func (s *Store) publish(ctx context.Context, wanted map[string][]store.Route) (s
 	if err == nil {
 		s.routing.set(hash, wanted, seen)
 	}
-	return seen, done, err
+	return seen, err
 }
 
-// Reroute puts the routes in force and works off the difference.
-func (s *Store) Reroute(ctx context.Context, wanted map[string][]store.Route, now time.Time) (store.Rerouted, error) {
-	var did store.Rerouted
-	seen, done, err := s.publish(ctx, wanted)
-	if err != nil || done {
-		return did, err
-	}
-	if seen == 0 {
+// Route puts the routes in force.
+func (s *Store) Route(ctx context.Context, wanted map[string][]store.Route) error {
+	seen, err := s.publish(ctx, wanted, false)
+	if err == nil && seen == 0 {
 		s.log.Warn("other replicas have a newer configuration: its rules are in force, and of those only what this one knows is delivered here, until it is given it too or they end")
-		return did, nil
 	}
-	before, owed, err := s.routesBefore(ctx, seen)
+	return err
+}
+
+// Reroute works off the difference to what was in force before.
+func (s *Store) Reroute(ctx context.Context, now time.Time) (store.Rerouted, error) {
+	return s.workOff(ctx, now, false)
+}
+
+// workOff brings the deliveries in line with this replica's routes, as long as they are in force. It finds done what was done
+// already. What came back removes nothing.
+func (s *Store) workOff(ctx context.Context, now time.Time, back bool) (store.Rerouted, error) {
+	s.routing.mu.Lock()
+	wanted, r := s.routing.mine, &reroute{Store: s, seen: s.routing.seen, now: now}
+	s.routing.mu.Unlock()
+	if wanted == nil {
+		return r.did, store.ErrNoRoutes
+	}
+	var done bool
+	if inForce, err := one(ctx, s.pool, []any{&done}, `SELECT done FROM routing WHERE in_force AND seen = $1`, r.seen); err != nil || done || !inForce {
+		return r.did, unavailable(err)
+	}
+	err := r.work(ctx, wanted, back)
+	if errors.Is(err, errOutdated) {
+		err = nil
+	}
+	return r.did, err
+}
+
+func (r *reroute) work(ctx context.Context, wanted map[string][]store.Route, back bool) error {
+	before, err := r.routesBefore(ctx, r.seen)
 	if err != nil {
-		return did, err
+		return err
 	}
-	rules := map[string]bool{}
+	gone := maps.Clone(before)
 	for source, of := range wanted {
-		for _, r := range of {
-			rules[r.Rule] = true
-			was, known := before[r.Rule]
-			if !known {
-				err = s.fill(ctx, source, r, now, &did)
+		for _, to := range of {
+			delete(gone, to.Rule)
+			if before[to.Rule] == to.Target {
+				continue
 			}
-			if err == nil && was != r.Target {
-				err = s.retarget(ctx, r, now, &did)
-			}
-			if err != nil {
-				return did, err
+			if err := r.fill(ctx, source, to); err != nil {
+				return err
 			}
 		}
 	}
-	for rule := range owed {
-		if !rules[rule] {
-			if err := s.remove(ctx, rule, &did); err != nil {
-				return did, err
-			}
+	if back && len(gone) > 0 {
+		return nil
+	}
+	for rule := range gone {
+		if err := r.remove(ctx, rule); err != nil {
+			return err
 		}
 	}
-	return did, s.commit(ctx, nil, func(t *tx) error {
-		t.write.Queue(`UPDATE routing SET done = true WHERE seen = $1`, seen)
+	return r.step(ctx, func(*pgx.Batch) {}, func(t *tx) error {
+		t.write.Queue(`UPDATE routing SET done = true WHERE seen = $1`, r.seen)
 		return nil
 	})
 }
 
-// routesBefore are the targets that were in force and carried out last, by rule; and all rules of which there may be
-// deliveries, also of what was in force since and was not carried out whole.
-func (s *Store) routesBefore(ctx context.Context, seen int64) (targets map[string]string, owed map[string]bool, err error) {
-	targets, owed = map[string]string{}, map[string]bool{}
+// routesBefore are the targets of all rules of which there may be deliveries: of what was carried out whole last, unsure
+// where anything else was in force since.
+func (s *Store) routesBefore(ctx context.Context, seen int64) (before map[string]string, err error) {
 	_, err = collect(ctx, s.pool, func(r pgx.CollectableRow) (struct{}, error) {
 		var value []byte
 		var done bool
@@ -215,42 +242,54 @@ func (s *Store) routesBefore(ctx context.Context, seen int64) (targets map[strin
 		if err := json.Unmarshal(value, &routes); err != nil {
 			return struct{}{}, err
 		}
-		for _, of := range routes {
-			for _, r := range of {
-				owed[r.Rule] = true
-				switch was, known := targets[r.Rule]; {
-				case done:
-					targets[r.Rule] = r.Target
-				case known && was != r.Target:
-					targets[r.Rule] = "" // some of them may feed the one, and some the other
-				}
-			}
+		if done {
+			before = store.Targets(routes)
+		} else {
+			before = store.Unsure(before, store.Targets(routes))
 		}
 		return struct{}{}, nil
 	}, `SELECT routes, done FROM routing WHERE seen < $1 AND seen >= coalesce((SELECT max(seen) FROM routing WHERE done AND seen < $1), 0) ORDER BY seen`, seen)
-	if err != nil {
-		return nil, nil, unavailable(err)
-	}
-	return targets, owed, nil
+	return before, unavailable(err)
 }
 
-// retryRoutes puts this replica's routes in force that were not, once no other replica has those that are.
-func (s *Store) retryRoutes(ctx context.Context) {
+// lookAfterRoutes puts this replica's routes in force again that are not, once no other replica has those that are.
+func (s *Store) lookAfterRoutes() {
+	look := time.NewTicker(s.beat())
+	defer look.Stop()
+	unfinished := false
+	for {
+		select {
+		case <-look.C:
+			unfinished = s.bringBack(s.stop, unfinished)
+		case <-s.stop.Done():
+			return
+		}
+	}
+}
+
+// bringBack does so once. It may be left unfinished, for the next time.
+func (s *Store) bringBack(ctx context.Context, unfinished bool) bool {
 	s.routing.mu.Lock()
 	mine, seen := s.routing.mine, s.routing.seen
 	s.routing.mu.Unlock()
 	if mine == nil {
-		return
+		return false
 	}
-	var force, others int64
-	if _, err := one(ctx, s.pool, []any{&force, &others}, `SELECT f.seen, (SELECT count(*) FROM replica r WHERE r.routes = f.hash AND r.id <> $1)
-		FROM routing f WHERE f.in_force`, s.replica.number()); err != nil || force == seen || others > 0 {
-		return
+	if !unfinished {
+		var force, others int64
+		if _, err := one(ctx, s.pool, []any{&force, &others}, `SELECT f.seen, (SELECT count(*) FROM replica r WHERE r.routes = f.hash AND r.id <> $1)
+			FROM routing f WHERE f.in_force`, s.replica.number()); err != nil || force == seen || others > 0 {
+			return false
+		}
+		if seen, err := s.publish(ctx, mine, true); err != nil || seen == 0 {
+			return false
+		}
 	}
-	did, err := s.Reroute(ctx, mine, time.Now())
+	did, err := s.workOff(ctx, time.Now(), true)
 	if err != nil {
-		s.log.Error("the configuration of this replica is the only one left, and cannot be put in force", "error", err)
-		return
+		s.log.Error("the configuration of this replica is the only one left, and its deliveries cannot be made now", "error", err)
+		return true
 	}
-	s.log.Info("no other replica has another configuration any more: the rules of this one are in force", "filled", did.Filled, "removed", did.Removed)
+	s.log.Info("no other replica has another configuration any more: the rules of this one are in force; deliveries of other rules wait until a replica starts or is reloaded", "filled", did.Filled)
+	return false
 }

@@ -127,6 +127,7 @@ func TestTLS(t *testing.T) {
 		case tc.want == "" && err != nil:
 			t.Errorf("%s: %v", what, err)
 		case tc.want == "":
+			route(t, s, toMail...)
 			accept(t, s, update(what, "GRANTED", 1), consent.Accepted)
 			settle(t, s, claim(t, s, 1)...)
 			if inClear(t, s) {

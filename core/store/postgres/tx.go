@@ -63,7 +63,13 @@ func (s *Store) commit(ctx context.Context, read func(*pgx.Batch), decide func(*
 	}
 }
 
-func unavailable(err error) error { return fmt.Errorf("%w: %w", store.ErrUnavailable, clean(err)) }
+// unavailable is nil for no error.
+func unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", store.ErrUnavailable, clean(err))
+}
 
 func (s *Store) commitOnce(ctx context.Context, read func(*pgx.Batch), decide func(*tx) error) (err error) {
 	conn, err := s.pool.Acquire(ctx)
@@ -193,7 +199,6 @@ const (
 	lockRoutes   = 1 // shared: the routes in force stay
 	lockReceipts = 2 // the chain's end
 	lockFold     = 3
-	lockReroute  = 4
 	lockFuse     = 5
 )
 

@@ -64,7 +64,7 @@ func TestUnfitServer(t *testing.T) {
 	}
 	cluster.Own(t, cluster.Dir()+"/data/standby.signal")
 	cluster.Restart(t)
-	if _, err := s.Accept(ctx, update("bob", "GRANTED", 1), toMail); !errors.Is(err, store.ErrUnavailable) {
+	if _, err := s.Accept(ctx, update("bob", "GRANTED", 1)); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("accepted by a standby: %v", err)
 	}
 	eventually(t, "it says that it has met a standby", func() bool { // connections to the primary end first
@@ -89,11 +89,12 @@ func TestFewConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	route(t, s, toMail...)
 	var all sync.WaitGroup
 	for n := range callers {
 		all.Go(func() {
 			for i := range each {
-				if _, err := s.Accept(ctx, update(fmt.Sprint("c", n), "GRANTED", i), toMail); err != nil {
+				if _, err := s.Accept(ctx, update(fmt.Sprint("c", n), "GRANTED", i)); err != nil {
 					t.Errorf("accept: %v", err)
 				}
 			}
@@ -176,6 +177,7 @@ func TestServerOutOfConnections(t *testing.T) {
 		return err == nil
 	})
 	defer s.Close()
+	route(t, s, toMail...)
 	accept(t, s, update("ada", "GRANTED", 1), consent.Accepted)
 	held := claim(t, s, 1)
 	eventually(t, "others have every connection", func() bool {
@@ -185,7 +187,7 @@ func TestServerOutOfConnections(t *testing.T) {
 		taken()
 		return len(others) == 9
 	})
-	if _, err := s.Accept(ctx, update("bob", "GRANTED", 1), toMail); !errors.Is(err, store.ErrUnavailable) {
+	if _, err := s.Accept(ctx, update("bob", "GRANTED", 1)); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("accept: %v", err)
 	}
 	if err := s.Ready(ctx); !errors.Is(err, store.ErrUnavailable) {

@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"slices"
+
 	"github.com/jackc/pgx/v5"
 
 	"github.com/consentd/consentd/core/consent"
@@ -43,9 +45,9 @@ type citizenWrite struct {
 
 // want is a delivery that becomes pending.
 type want struct {
-	citizen, version, received int64
-	route                      store.Route
-	withdrawal                 bool
+	citizen, version, received, due int64
+	route                           store.Route
+	withdrawal                      bool
 }
 
 // standings are those of deliveries before, with their targets, by citizen and rule. Their rows are locked.
@@ -71,21 +73,41 @@ func (s standings) queue(b *pgx.Batch, join string, args ...any) {
 	}))
 }
 
-// newVersion makes a citizen's newest version and its deliveries. What was pending is replaced: it may have been
-// attempted, so what the target holds is not known any more, and a withdrawal that it carried stays one until the
-// target confirms something newer.
+// standings reads and locks those of citizens within the transaction.
+func (t *tx) standings(citizens []int64) (standings, error) {
+	s, b := standings{}, &pgx.Batch{}
+	s.queue(b, `WHERE d.citizen = ANY($1)`, citizens)
+	if err := t.conn.SendBatch(t.ctx, b).Close(); err != nil {
+		return nil, dbError{err}
+	}
+	return s, nil
+}
+
+// newVersion makes a citizen's newest version and its deliveries, also those that are left of rules that are not in
+// force. What was pending is replaced: it may have been attempted, so what the target holds is not known any more, and
+// a withdrawal that it carried stays one until the target confirms something newer.
 func (t *tx) newVersion(id, version int64, of seal.Who, a consent.Applied, before standings, routes []store.Route) {
 	t.citizens = append(t.citizens, citizenWrite{id, version, of, a.Citizen})
 	t.states[id] = states.State{Version: version, State: a.State}
+	received := micros(a.Citizen.Received)
 	for _, r := range routes {
-		w := want{id, version, micros(a.Citizen.Received), r, a.Withdrawal}
-		if was, there := before[id][r.Rule]; there {
-			w.withdrawal = w.withdrawal || was.Withdrawal
+		was, there := before[id][r.Rule]
+		if there {
 			t.ledger.Leave(was.target, was.Standing)
 		}
-		t.enter(w.route.Target, w.withdrawal)
-		t.wants = append(t.wants, w)
+		t.want(want{id, version, received, received, r, a.Withdrawal || was.Withdrawal})
 	}
+	for rule, was := range before[id] {
+		if !slices.ContainsFunc(routes, func(r store.Route) bool { return r.Rule == rule }) {
+			t.ledger.Leave(was.target, was.Standing)
+			t.want(want{id, version, received, received, store.Route{Rule: rule, Target: was.target}, a.Withdrawal || was.Withdrawal})
+		}
+	}
+}
+
+func (t *tx) want(w want) {
+	t.enter(w.route.Target, w.withdrawal)
+	t.wants = append(t.wants, w)
 }
 
 // enter puts a delivery that became pending into the ledger of its target.
@@ -132,19 +154,21 @@ func (t *tx) flushWants() {
 	if n == 0 {
 		return
 	}
-	citizens, versions, received := make([]int64, n), make([]int64, n), make([]int64, n)
+	citizens, versions, received, due := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	ruleNames, targets, withdrawals := make([]string, n), make([]string, n), make([]bool, n)
 	for i, w := range t.wants {
-		citizens[i], versions[i], received[i] = w.citizen, w.version, w.received
+		citizens[i], versions[i], received[i], due[i] = w.citizen, w.version, w.received, w.due
 		ruleNames[i], targets[i], withdrawals[i] = w.route.Rule, w.route.Target, w.withdrawal
 	}
 	t.write.Queue(`INSERT INTO delivery AS d (citizen, rule, target, status, withdrawal, desired, next_attempt, since)
-		SELECT citizen, rule, target, 0, withdrawal, desired, received, received
-		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[], $5::bigint[], $6::bigint[]) u(citizen, rule, target, withdrawal, desired, received)
+		SELECT citizen, rule, target, 0, withdrawal, desired, due, received
+		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[], $5::bigint[], $6::bigint[], $7::bigint[])
+			u(citizen, rule, target, withdrawal, desired, received, due)
 		ON CONFLICT (citizen, rule) DO UPDATE SET
 			target = excluded.target, status = 0, withdrawal = excluded.withdrawal, desired = excluded.desired, next_attempt = excluded.next_attempt,
 			since = CASE WHEN d.status IN (0, 2) THEN d.since ELSE excluded.since END,
-			digest = CASE WHEN d.status = 0 THEN NULL ELSE d.digest END,
+			digest = CASE WHEN d.status <> 0 AND d.target = excluded.target THEN d.digest END,
+			given = d.given AND d.target = excluded.target, delivered = CASE WHEN d.target = excluded.target THEN d.delivered ELSE 0 END,
 			attempts = 0, crashes = 0, failing_since = 0, reason = '', error = ''`,
-		citizens, ruleNames, targets, withdrawals, versions, received)
+		citizens, ruleNames, targets, withdrawals, versions, received, due)
 }

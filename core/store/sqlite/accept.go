@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/consentd/consentd/core/consent"
 	"github.com/consentd/consentd/core/store"
@@ -13,11 +14,14 @@ import (
 	"github.com/consentd/consentd/core/store/internal/states"
 )
 
-// Accept applies the update to its citizen and makes one delivery for each route pending.
-func (s *Store) Accept(ctx context.Context, u consent.Update, routes []store.Route) (consent.Verdict, error) {
+// Accept applies the update to its citizen and makes one delivery for each route of its source pending.
+func (s *Store) Accept(ctx context.Context, u consent.Update) (consent.Verdict, error) {
 	var verdict consent.Verdict
-	err := s.do(ctx, func(w *writer) (err error) {
-		verdict, err = w.accept(u, routes)
+	err := s.do(ctx, func(w *writer) error {
+		routes, err := s.routesOf(u.Source)
+		if err == nil {
+			verdict, err = w.accept(u, routes)
+		}
 		return err
 	})
 	return verdict, err
@@ -140,50 +144,63 @@ func (w *writer) body(id int64, of seal.Who) ([]byte, error) {
 	return w.seal.Open(of.In(seal.Body), stored)
 }
 
-// wanted makes the deliveries of a citizen's newest version pending.
+// wanted makes the deliveries of a citizen's newest version pending, also those that are left of rules that are not in
+// force. What was pending is replaced: it may have been attempted, so what the target holds is not known any more, and
+// a withdrawal that it carried stays one until the target confirms something newer.
 func (w *writer) wanted(id int64, first bool, a consent.Applied, routes []store.Route) error {
 	w.states[id] = states.State{Version: w.version, State: a.State}
-	for _, r := range routes {
-		if err := w.want(id, first, r, a.Citizen, a.Withdrawal); err != nil {
+	var before []placed
+	if !first {
+		var err error
+		if before, err = w.placed(id); err != nil {
 			return err
+		}
+	}
+	received := micros(a.Citizen.Received)
+	for _, r := range routes {
+		i := slices.IndexFunc(before, func(p placed) bool { return p.Rule == r.Rule })
+		var was *placed
+		if i >= 0 {
+			was = &before[i]
+		}
+		if err := w.pending(id, r, was, a.Withdrawal, w.version, received, received); err != nil {
+			return err
+		}
+	}
+	for i := range before {
+		if p := &before[i]; !slices.ContainsFunc(routes, func(r store.Route) bool { return r.Rule == p.Rule }) {
+			if err := w.pending(id, p.Route, p, a.Withdrawal, w.version, received, received); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// want makes the delivery of (rule, citizen) pending for the newest version. What was pending is replaced:
-// it may have been attempted, so what the target holds is not known any more, and a withdrawal that it
-// carried stays one until the target confirms something newer.
-func (w *writer) want(citizen int64, first bool, r store.Route, c consent.Citizen, withdrawal bool) error {
-	before, target, err := w.standing(citizen, first, r)
-	if err != nil {
-		return err
-	}
-	received := micros(c.Received)
+// placed is where a delivery of a citizen stands.
+type placed struct {
+	store.Route
+	ledger.Standing
+}
+
+// placed are all of a citizen.
+func (w *writer) placed(citizen int64) ([]placed, error) {
+	rows, err := w.stmts.selectPlaced.Query(citizen)
+	return collect(rows, err, func(rows *sql.Rows) (p placed, err error) {
+		err = rows.Scan(&p.Rule, &p.Target, &p.Status, &p.Withdrawal)
+		return p, err
+	})
+}
+
+// pending makes the delivery of (rule, citizen) pending for a version, in place of what was there before.
+func (w *writer) pending(citizen int64, r store.Route, before *placed, withdrawal bool, version, due, since int64) (err error) {
 	if before == nil {
-		err = w.exec(w.stmts.insertDelivery, citizen, r.Rule, r.Target, withdrawal, w.version, received, received)
+		err = w.exec(w.stmts.insertDelivery, citizen, r.Rule, r.Target, withdrawal, version, due, since)
 	} else {
 		withdrawal = withdrawal || before.Withdrawal
-		err = w.exec(w.stmts.replaceDelivery, r.Target, withdrawal, w.version, received, received, citizen, r.Rule)
-		w.ledger.Leave(target, *before)
+		err = w.exec(w.stmts.replaceDelivery, r.Target, withdrawal, version, due, since, citizen, r.Rule)
+		w.ledger.Leave(before.Target, before.Standing)
 	}
 	w.enter(r.Target, withdrawal)
 	return err
-}
-
-// standing is that of (rule, citizen) before, and its target then; nil if there is none.
-func (w *writer) standing(citizen int64, first bool, r store.Route) (*ledger.Standing, string, error) {
-	if first {
-		return nil, "", nil
-	}
-	var before ledger.Standing
-	var target string
-	err := w.stmts.selectStanding.QueryRow(citizen, r.Rule).Scan(&before.Status, &before.Withdrawal, &target)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil, "", nil
-	case err != nil:
-		return nil, "", dbError{err}
-	}
-	return &before, target, nil
 }

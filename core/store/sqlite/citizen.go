@@ -74,7 +74,7 @@ func (s *Store) Held(ctx context.Context) (n int, err error) {
 }
 
 // ReleaseHeld lets the held grants of a citizen through.
-func (s *Store) ReleaseHeld(ctx context.Context, source, citizenID string, now time.Time, routes []store.Route) error {
+func (s *Store) ReleaseHeld(ctx context.Context, source, citizenID string, now time.Time) error {
 	return s.do(ctx, func(w *writer) error {
 		r, err := scanCitizen(w.stmts.selectCitizen.QueryRow(source, citizenID))
 		if errors.Is(err, sql.ErrNoRows) || err == nil && r.held == nil {
@@ -84,6 +84,10 @@ func (s *Store) ReleaseHeld(ctx context.Context, source, citizenID string, now t
 			return dbError{err}
 		}
 		r.Who = seal.Who{Source: source, CitizenID: citizenID}
+		routes, err := s.routesOf(source)
+		if err != nil {
+			return err
+		}
 		return w.again(r, routes, func(c consent.Citizen) (consent.Applied, error) { return consent.Release(c, now) })
 	})
 }
@@ -96,7 +100,7 @@ func (s *Store) NextTick(ctx context.Context) (time.Time, error) {
 }
 
 // Tick looks again at citizens of whom a validity window has begun or ended.
-func (s *Store) Tick(ctx context.Context, now time.Time, limit int, routes map[string][]store.Route) (found int, err error) {
+func (s *Store) Tick(ctx context.Context, now time.Time, limit int) (found int, err error) {
 	var unreadable error
 	err = s.do(ctx, func(w *writer) error {
 		due, err := gather(w, func(rows *sql.Rows) (citizenRow, error) {
@@ -110,7 +114,11 @@ func (s *Store) Tick(ctx context.Context, now time.Time, limit int, routes map[s
 		}
 		found = len(due)
 		for _, r := range due {
-			err := w.again(r, routes[r.Source], func(c consent.Citizen) (consent.Applied, error) { return consent.Tick(c, now) })
+			routes, err := s.routesOf(r.Source)
+			if err != nil {
+				return err
+			}
+			err = w.again(r, routes, func(c consent.Citizen) (consent.Applied, error) { return consent.Tick(c, now) })
 			if db := (dbError{}); errors.As(err, &db) {
 				return err
 			}

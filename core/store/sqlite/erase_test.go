@@ -34,7 +34,7 @@ func TestErasedLeavesNoBytes(t *testing.T) {
 				state.Preferences = append(state.Preferences, consent.Preference{Preference: "likes", Label: mark(person)})
 			}
 			u := consent.Update{Source: "dataguard", Type: consent.EffectivePermission, Received: at, State: state, Body: consent.Encode(state)}
-			if _, err := s.Accept(t.Context(), u, []store.Route{{Rule: "r", Target: "mail"}}); err != nil {
+			if _, err := s.Accept(t.Context(), u); err != nil {
 				t.Fatal(err)
 			}
 			if chance.IntN(50) == 0 {
@@ -129,7 +129,7 @@ func TestErasureHoldsNobodyUp(t *testing.T) {
 		erased <- err
 	}()
 	for minute := range 50 {
-		if verdict, err := s.Accept(t.Context(), message("late", "GRANTED", 100+minute), nil); err != nil || verdict != consent.Accepted {
+		if verdict, err := s.Accept(t.Context(), message("late", "GRANTED", 100+minute)); err != nil || verdict != consent.Accepted {
 			t.Fatalf("%v, %v", verdict, err)
 		}
 	}

@@ -26,4 +26,6 @@ type lastingStmt struct{ stmt *sql.Stmt }
 
 func (s lastingStmt) Exec(args ...any) (sql.Result, error) { return s.stmt.Exec(args...) }
 
+func (s lastingStmt) Query(args ...any) (*sql.Rows, error) { return s.stmt.Query(args...) }
+
 func (s lastingStmt) QueryRow(args ...any) *sql.Row { return s.stmt.QueryRow(args...) }

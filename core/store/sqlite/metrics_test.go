@@ -32,7 +32,7 @@ func figure(t *testing.T, s *Store, name string) float64 {
 
 // TestMetrics: commits count, also those that fail, and keys.
 func TestMetrics(t *testing.T) {
-	s := open1(t, filepath.Join(t.TempDir(), "consentd.db"), []byte(strings.Repeat("k", 32)))
+	s := fresh(t, filepath.Join(t.TempDir(), "consentd.db"), []byte(strings.Repeat("k", 32)))
 	defer s.Close()
 	fill := func(body string) error {
 		return s.Quarantine(t.Context(), store.Quarantined{Source: "dataguard", Received: time.Now(), Body: []byte(body)})

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/consentd/consentd/core/store"
@@ -15,92 +17,121 @@ import (
 // rerouteChunk is how many deliveries one commit of Reroute touches, so that updates get their turn.
 const rerouteChunk = 1000
 
-// Reroute compares the routes with those that were in force before, and works off the difference.
-func (s *Store) Reroute(ctx context.Context, routes map[string][]store.Route, now time.Time) (store.Rerouted, error) {
-	var done store.Rerouted
-	before, err := s.routes(ctx)
+// Route notes of which rules there may be deliveries from now on, and puts the routes in force.
+func (s *Store) Route(ctx context.Context, routes map[string][]store.Route) error {
+	before, err := s.routesBefore(ctx)
 	if err != nil {
-		return done, fmt.Errorf("read routes: %w", err)
+		return err
 	}
-	rules := map[string]string{} // to targets
-	for source, of := range routes {
+	if wanted := store.Targets(routes); before == nil || !maps.Equal(before, wanted) {
+		if err := s.putRoutes(ctx, store.Unsure(before, wanted)); err != nil {
+			return err
+		}
+	}
+	// What is taken in by the routes before is committed before anything that Reroute does.
+	s.inForce.Store(&routes)
+	return nil
+}
+
+// routesOf are the routes of a source that are in force.
+func (s *Store) routesOf(source string) ([]store.Route, error) {
+	routes := s.inForce.Load()
+	if routes == nil {
+		return nil, store.ErrNoRoutes
+	}
+	return (*routes)[source], nil
+}
+
+// Reroute works off the difference to what was in force before.
+func (s *Store) Reroute(ctx context.Context, now time.Time) (store.Rerouted, error) {
+	var done store.Rerouted
+	routes := s.inForce.Load()
+	if routes == nil {
+		return done, store.ErrNoRoutes
+	}
+	before, err := s.routesBefore(ctx)
+	if err != nil {
+		return done, err
+	}
+	wanted := store.Targets(*routes)
+	if maps.Equal(before, wanted) {
+		return done, nil
+	}
+	for source, of := range *routes {
 		for _, r := range of {
-			rules[r.Rule] = r.Target
-			was, known := before[r.Rule]
-			switch {
-			case !known:
-				err = s.fill(ctx, source, r, now, &done)
-			case was != r.Target:
-				err = s.retarget(ctx, r, now, &done)
-			}
-			if err != nil {
-				return done, fmt.Errorf("fill rule %s: %w", r.Rule, err)
+			if before[r.Rule] == "" {
+				if err := s.fill(ctx, source, r, now, &done); err != nil {
+					return done, fmt.Errorf("fill rule %s: %w", r.Rule, err)
+				}
 			}
 		}
 	}
 	for rule := range before {
-		if _, there := rules[rule]; !there {
+		if _, there := wanted[rule]; !there {
 			if err := s.remove(ctx, rule, &done); err != nil {
 				return done, fmt.Errorf("remove rule %s: %w", rule, err)
 			}
 		}
 	}
-	value, err := json.Marshal(rules)
-	if err != nil {
-		return done, err
-	}
-	return done, s.do(ctx, func(w *writer) error { return w.exec(w.stmts.putMeta, "routes", value) })
+	return done, s.putRoutes(ctx, wanted)
 }
 
-// routes are the targets that were in force last, by rule.
-func (s *Store) routes(ctx context.Context) (map[string]string, error) {
+// routesBefore are the targets of all rules of which there may be deliveries; see store.Unsure.
+func (s *Store) routesBefore(ctx context.Context) (rules map[string]string, err error) {
 	var value []byte
-	err := s.db.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'routes'`).Scan(&value)
-	if errors.Is(err, sql.ErrNoRows) {
+	switch err := s.db.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'routes'`).Scan(&value); {
+	case errors.Is(err, sql.ErrNoRows):
 		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read routes: %w", err)
 	}
+	return rules, json.Unmarshal(value, &rules)
+}
+
+func (s *Store) putRoutes(ctx context.Context, rules map[string]string) error {
+	value, err := json.Marshal(rules)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var rules map[string]string
-	err = json.Unmarshal(value, &rules)
-	return rules, err
+	return s.do(ctx, func(w *writer) error { return w.exec(w.stmts.putMeta, "routes", value) })
 }
 
 // fill makes a delivery for every citizen of the source who has none for the rule. It carries a withdrawal
-// where another of the citizen's deliveries does: a rule that was renamed takes over what the old one owes.
+// where another of the citizen's deliveries does: a rule that was renamed takes over what the old one owes. Those at
+// another target start anew at this one.
 func (s *Store) fill(ctx context.Context, source string, r store.Route, now time.Time, done *store.Rerouted) error {
 	var last int64
 	for {
 		found := 0
 		err := s.do(ctx, func(w *writer) error {
-			type row struct {
-				id, version, received int64
-				withdrawal            bool
-			}
-			all, err := gather(w, func(rows *sql.Rows) (c row, err error) {
-				err = rows.Scan(&c.id, &c.version, &c.received, &c.withdrawal)
+			type row struct{ id, version, received int64 }
+			page, err := gather(w, func(rows *sql.Rows) (c row, err error) {
+				err = rows.Scan(&c.id, &c.version, &c.received)
 				return c, err
-			}, `SELECT c.id, c.version, c.received, EXISTS (SELECT 1 FROM delivery o WHERE o.citizen = c.id AND o.withdrawal = 1)
-				FROM citizen c WHERE c.id > ? AND c.source = ? ORDER BY c.id LIMIT ?`, last, source, rerouteChunk)
+			}, `SELECT id, version, received FROM citizen WHERE id > ? AND source = ? ORDER BY id LIMIT ?`, last, source, rerouteChunk)
 			if err != nil {
 				return err
 			}
-			for _, c := range all {
+			for _, c := range page {
 				last = c.id
-				if before, _, err := w.standing(c.id, false, r); err != nil || before != nil {
-					if err != nil {
-						return err
-					}
-					continue
-				}
-				if err := w.exec(w.stmts.insertDelivery, c.id, r.Rule, r.Target, c.withdrawal, c.version, micros(now), c.received); err != nil {
+				all, err := w.placed(c.id)
+				if err != nil {
 					return err
 				}
-				w.enter(r.Target, c.withdrawal)
+				var before *placed
+				if i := slices.IndexFunc(all, func(p placed) bool { return p.Rule == r.Rule }); i >= 0 {
+					before = &all[i]
+				}
+				if before != nil && before.Target == r.Target {
+					continue
+				}
+				owed := slices.ContainsFunc(all, func(p placed) bool { return p.Withdrawal })
+				if err := w.pending(c.id, r, before, owed, c.version, micros(now), c.received); err != nil {
+					return err
+				}
 				done.Filled++
 			}
-			found = len(all)
+			found = len(page)
 			return nil
 		})
 		if err != nil || found < rerouteChunk {
@@ -109,40 +140,8 @@ func (s *Store) fill(ctx context.Context, source string, r store.Route, now time
 	}
 }
 
-// retarget starts the rule's deliveries anew at another target.
-func (s *Store) retarget(ctx context.Context, r store.Route, now time.Time, done *store.Rerouted) error {
-	return s.eachOf(ctx, `rule = ? AND target <> ?`, []any{r.Rule, r.Target}, func(w *writer, id int64, target string, was ledger.Standing) error {
-		w.ledger.Leave(target, was)
-		w.enter(r.Target, was.Withdrawal)
-		done.Filled++
-		_, err := w.change(`UPDATE delivery SET target = ?, status = 0, next_attempt = ?,
-			given = 0, digest = NULL, delivered = 0, attempts = 0, crashes = 0, failing_since = 0, reason = '', error = '' WHERE id = ?`,
-			r.Target, micros(now), id)
-		return err
-	})
-}
-
 // remove ends the deliveries of a rule that is gone.
 func (s *Store) remove(ctx context.Context, rule string, done *store.Rerouted) error {
-	return s.eachOf(ctx, `rule = ?`, []any{rule}, func(w *writer, id int64, target string, was ledger.Standing) error {
-		w.ledger.Leave(target, was)
-		done.Removed++
-		if was.Withdrawal {
-			done.Withdrawals++
-		}
-		_, err := w.change(`DELETE FROM delivery WHERE id = ?`, id)
-		return err
-	})
-}
-
-// enter puts a delivery that became pending into the ledger of its target.
-func (w *writer) enter(target string, withdrawal bool) {
-	w.ledger.Enter(target, withdrawal)
-	w.changed[target] = true
-}
-
-// eachOf visits the deliveries that a condition chooses, in the order of their ids.
-func (s *Store) eachOf(ctx context.Context, where string, args []any, visit func(w *writer, id int64, target string, was ledger.Standing) error) error {
 	var last int64
 	for {
 		found := 0
@@ -155,15 +154,19 @@ func (s *Store) eachOf(ctx context.Context, where string, args []any, visit func
 			all, err := gather(w, func(rows *sql.Rows) (r row, err error) {
 				err = rows.Scan(&r.id, &r.target, &r.was.Status, &r.was.Withdrawal)
 				return r, err
-			}, `SELECT id, target, status, withdrawal FROM delivery WHERE `+where+` AND id > ? ORDER BY id LIMIT ?`,
-				append(args[:len(args):len(args)], last, rerouteChunk)...)
+			}, `SELECT id, target, status, withdrawal FROM delivery WHERE rule = ? AND id > ? ORDER BY id LIMIT ?`, rule, last, rerouteChunk)
 			if err != nil {
 				return err
 			}
 			for _, r := range all {
 				last = r.id
-				if err := visit(w, r.id, r.target, r.was); err != nil {
-					return dbError{err}
+				if _, err := w.change(`DELETE FROM delivery WHERE id = ?`, r.id); err != nil {
+					return err
+				}
+				w.ledger.Leave(r.target, r.was)
+				done.Removed++
+				if r.was.Withdrawal {
+					done.Withdrawals++
 				}
 			}
 			found = len(all)
@@ -173,4 +176,10 @@ func (s *Store) eachOf(ctx context.Context, where string, args []any, visit func
 			return err
 		}
 	}
+}
+
+// enter puts a delivery that became pending into the ledger of its target.
+func (w *writer) enter(target string, withdrawal bool) {
+	w.ledger.Enter(target, withdrawal)
+	w.changed[target] = true
 }

@@ -50,7 +50,7 @@ func fillStore(t *testing.T, s *Store, citizens int) {
 	ctx := context.Background()
 	accept := func(u consent.Update) {
 		t.Helper()
-		if v, err := s.Accept(ctx, u, []store.Route{{Rule: "r", Target: "t"}}); err != nil || v != consent.Accepted {
+		if v, err := s.Accept(ctx, u); err != nil || v != consent.Accepted {
 			t.Fatal(v, err)
 		}
 	}
@@ -87,7 +87,7 @@ func readable(t *testing.T, s *Store, citizens int) {
 		t.Fatalf("%+v, %v", q, err)
 	}
 	// A duplicate is known by its digest.
-	if v, err := s.Accept(ctx, message("c1", "PENDING", 6), nil); err != nil || v != consent.Duplicate {
+	if v, err := s.Accept(ctx, message("c1", "PENDING", 6)); err != nil || v != consent.Duplicate {
 		t.Errorf("%v, %v", v, err)
 	}
 }
@@ -277,7 +277,7 @@ func TestSealedValueStaysInItsPlace(t *testing.T) {
 		if _, err := s.Citizen(ctx, "s", "c1"); err == nil || strings.Contains(err.Error(), secretWord) {
 			t.Errorf("%s: %v", name, err)
 		}
-		claims, err := s.Claim(ctx, "t", time.Now(), 10, store.AllLanes)
+		claims, err := s.Claim(ctx, "mail", time.Now(), 10, store.AllLanes)
 		if err != nil || len(claims) != 4 {
 			t.Fatalf("%s: %d claims, %v", name, len(claims), err)
 		}

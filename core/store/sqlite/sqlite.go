@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver registers itself
@@ -46,7 +47,8 @@ type Store struct {
 	// then may have been attempted without a trace, so what its target holds is not known.
 	distrusted int64
 
-	states states.Cache
+	states  states.Cache
+	inForce atomic.Pointer[map[string][]store.Route] // by source; nil before Route
 
 	resealMu sync.Mutex
 	resealed seal.Pass

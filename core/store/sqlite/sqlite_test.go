@@ -22,11 +22,21 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Opener {
 		path := filepath.Join(t.TempDir(), "consentd.db")
-		return func(t *testing.T) store.Store { return open1(t, path) }
+		return func(t *testing.T) store.Store { return fresh(t, path) }
 	})
 }
 
+// open1 is fresh, with a rule in force.
 func open1(t testing.TB, path string, keys ...[]byte) *Store {
+	t.Helper()
+	s := fresh(t, path, keys...)
+	if err := s.Route(t.Context(), map[string][]store.Route{"s": {{Rule: "r", Target: "mail"}}}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func fresh(t testing.TB, path string, keys ...[]byte) *Store {
 	t.Helper()
 	s, err := Open(context.Background(), path, keys...)
 	if err != nil {

@@ -60,17 +60,17 @@ func (s *readStmts) prepare(ctx context.Context, on preparer) error {
 }
 
 type writeStmts struct {
-	begin, commit, rollback, logSize, checkpoint    lastingStmt
-	putMeta, addLedger                              lastingStmt
-	selectCitizen, selectBody                       lastingStmt
-	insertCitizen, updateState, updateCitizen       lastingStmt
-	selectStanding, insertDelivery, replaceDelivery lastingStmt
-	selectSettle, settle, settleOlder               lastingStmt
-	insertReceipt, insertQuarantine                 lastingStmt
-	blowFuse, selectTombstone                       lastingStmt
-	resealCitizen, resealQuarantine, resealErasure  lastingStmt
-	endKeys                                         lastingStmt
-	all                                             []statement
+	begin, commit, rollback, logSize, checkpoint   lastingStmt
+	putMeta, addLedger                             lastingStmt
+	selectCitizen, selectBody                      lastingStmt
+	insertCitizen, updateState, updateCitizen      lastingStmt
+	selectPlaced, insertDelivery, replaceDelivery  lastingStmt
+	selectSettle, settle, settleOlder              lastingStmt
+	insertReceipt, insertQuarantine                lastingStmt
+	blowFuse, selectTombstone                      lastingStmt
+	resealCitizen, resealQuarantine, resealErasure lastingStmt
+	endKeys                                        lastingStmt
+	all                                            []statement
 }
 
 func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
@@ -91,15 +91,16 @@ func (s *writeStmts) prepare(ctx context.Context, on preparer) error {
 			digest = ?, grants = ?, body = ? WHERE id = ?`},
 		{&s.updateCitizen.stmt, `UPDATE citizen SET version = ?, sent_at = ?, proven = ?, evidence = ?, received = ?, next = ?,
 			digest = ?, grants = ?, held = ?, body = ? WHERE id = ?`},
-		{&s.selectStanding.stmt, `SELECT status, withdrawal, target FROM delivery WHERE citizen = ? AND rule = ?`},
+		{&s.selectPlaced.stmt, `SELECT rule, target, status, withdrawal FROM delivery WHERE citizen = ?`},
 		{&s.insertDelivery.stmt, `INSERT INTO delivery (citizen, rule, target, status, withdrawal, desired, next_attempt, since)
 			VALUES (?, ?, ?, 0, ?, ?, ?, ?)`},
 		{&s.replaceDelivery.stmt, `UPDATE delivery SET
-				target = ?, status = 0, withdrawal = ?, desired = ?, next_attempt = ?,
-				since = CASE WHEN status IN (0, 2) THEN since ELSE ? END,
-				digest = CASE WHEN status = 0 THEN NULL ELSE digest END,
+				target = ?1, status = 0, withdrawal = ?2, desired = ?3, next_attempt = ?4,
+				since = CASE WHEN status IN (0, 2) THEN since ELSE ?5 END,
+				digest = CASE WHEN status <> 0 AND target = ?1 THEN digest END,
+				given = given AND target = ?1, delivered = CASE WHEN target = ?1 THEN delivered ELSE 0 END,
 				attempts = 0, crashes = 0, failing_since = 0, reason = '', error = ''
-			WHERE citizen = ? AND rule = ?`},
+			WHERE citizen = ?6 AND rule = ?7`},
 		{&s.selectSettle.stmt, `SELECT status, withdrawal, desired FROM delivery WHERE id = ?`},
 		{&s.settle.stmt, `UPDATE delivery SET
 				status = ?, withdrawal = ?, delivered = ?, digest = ?, attempts = ?, crashes = ?, next_attempt = ?,

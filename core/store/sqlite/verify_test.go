@@ -37,7 +37,7 @@ func problems(t *testing.T, path string, keys ...[]byte) map[string]string {
 // deliver settles everything that is due, with receipts.
 func deliver(t *testing.T, s *Store) {
 	t.Helper()
-	claims, err := s.Claim(context.Background(), "t", time.Now(), 100, store.AllLanes)
+	claims, err := s.Claim(context.Background(), "mail", time.Now(), 100, store.AllLanes)
 	if err != nil || len(claims) == 0 {
 		t.Fatal(len(claims), err)
 	}
@@ -150,7 +150,7 @@ func TestBackup(t *testing.T) {
 	if info, err := os.Stat(to); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
-	if _, err := s.Accept(ctx, message("later", "GRANTED", 9), nil); err != nil {
+	if _, err := s.Accept(ctx, message("later", "GRANTED", 9)); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()

@@ -337,6 +337,10 @@ func (w *writer) change(query string, args ...any) (rows int, err error) {
 // gather reads a query's rows whole, after which the writer's one connection is free for statements again.
 func gather[T any](w *writer, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
 	rows, err := w.conn.QueryContext(context.Background(), query, args...)
+	return collect(rows, err, scan)
+}
+
+func collect[T any](rows *sql.Rows, err error, scan func(*sql.Rows) (T, error)) ([]T, error) {
 	if err != nil {
 		return nil, dbError{err}
 	}

@@ -147,22 +147,21 @@ func (s *suite) windows() {
 	for _, c := range s.claim(10) {
 		s.settled(c)
 	}
-	all := map[string][]store.Route{source: routes}
 	if at, err := s.NextTick(ctx); err != nil || !at.Equal(until) {
 		s.Fatalf("next tick at %v, %v", at, err)
 	}
-	if n, err := s.Tick(ctx, until.Add(-time.Second), 10, all); n != 0 || err != nil {
+	if n, err := s.Tick(ctx, until.Add(-time.Second), 10); n != 0 || err != nil {
 		s.Errorf("a second early: %d, %v", n, err)
 	}
 	s.reopen() // what is to come survives
-	if n, err := s.Tick(ctx, until, 10, all); n != 1 || err != nil {
+	if n, err := s.Tick(ctx, until, 10); n != 1 || err != nil {
 		s.Fatalf("when it ends: %d, %v", n, err)
 	}
 	c := s.one()
 	if c.CitizenID != "ada" || !c.Withdrawal || !c.Since.Equal(until) || s.state(c).Permissions[0].Allowed(until) {
 		s.Errorf("claimed %+v", c.Delivery)
 	}
-	if n, err := s.Tick(ctx, late, 10, all); n != 0 || err != nil {
+	if n, err := s.Tick(ctx, late, 10); n != 0 || err != nil {
 		s.Errorf("again: %d, %v", n, err)
 	}
 	if at, err := s.NextTick(ctx); err != nil || !at.IsZero() {
@@ -194,10 +193,10 @@ func (s *suite) held() {
 	if _, err := s.Citizen(ctx, source, "nobody"); !errors.Is(err, store.ErrNotFound) {
 		s.Errorf("nobody: %v", err)
 	}
-	if err := s.ReleaseHeld(ctx, source, "bob", late, routes); !errors.Is(err, store.ErrNotFound) {
+	if err := s.ReleaseHeld(ctx, source, "bob", late); !errors.Is(err, store.ErrNotFound) {
 		s.Errorf("release of nobody: %v", err)
 	}
-	if err := s.ReleaseHeld(ctx, source, "ada", late, routes); err != nil {
+	if err := s.ReleaseHeld(ctx, source, "ada", late); err != nil {
 		s.Fatal(err)
 	}
 	c = s.one()
@@ -205,7 +204,7 @@ func (s *suite) held() {
 		s.Errorf("released as %s", got)
 	}
 	s.settled(c)
-	if err := s.ReleaseHeld(ctx, source, "ada", late, routes); !errors.Is(err, store.ErrNotFound) {
+	if err := s.ReleaseHeld(ctx, source, "ada", late); !errors.Is(err, store.ErrNotFound) {
 		s.Errorf("release twice: %v", err)
 	}
 	s.balance()

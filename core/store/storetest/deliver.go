@@ -11,13 +11,18 @@ import (
 // In which order deliveries are handed out, and what settling does to them.
 
 func (s *suite) oneInFlight() {
-	s.accept(update("ada", "GRANTED", 1), store.Route{Rule: "a", Target: "mail"}, store.Route{Rule: "b", Target: "mail"}, store.Route{Rule: "c", Target: "other"})
+	several := []store.Route{{Rule: "a", Target: "mail"}, {Rule: "b", Target: "mail"}, {Rule: "c", Target: "other"}}
+	s.route(several...)
+	s.accept(update("ada", "GRANTED", 1))
 	first := s.one()
 	if c := s.claim(10); len(c) != 0 {
 		s.Error("two deliveries of one target and citizen in flight")
 	}
 	if c, err := s.Claim(ctx, "other", late, 10, store.AllLanes); err != nil || len(c) != 1 {
 		s.Errorf("another target waits: %d, %v", len(c), err)
+	}
+	if err := s.Route(ctx, map[string][]store.Route{source: routes, "another": several}); err != nil {
+		s.Fatal(err)
 	}
 	s.accept(update("bob", "GRANTED", 1))
 	if behind := s.claim(1); len(behind) != 1 || behind[0].CitizenID != "bob" {
@@ -223,58 +228,6 @@ func (s *suite) discardedInFlight() {
 		s.Errorf("its retry in vain brought it back: %+v", d)
 	}
 	s.balance()
-}
-
-func (s *suite) reroute() {
-	move := func(want store.Rerouted, r ...store.Route) {
-		s.Helper()
-		got, err := s.Reroute(ctx, map[string][]store.Route{source: r}, late)
-		if err != nil || got != want {
-			s.Fatalf("reroute: %+v, %v, want %+v", got, err, want)
-		}
-		s.balance()
-	}
-	old := store.Route{Rule: "newsletter", Target: "mail"}
-	move(store.Rerouted{}, old)
-	s.accept(update("ada", "GRANTED", 1))
-	s.accept(update("bob", "GRANTED", 1))
-	for _, c := range s.claim(2) {
-		s.settled(c)
-	}
-	s.accept(update("ada", "DENIED", 2))
-	move(store.Rerouted{}, old) // nothing new
-
-	// A rule that is new reaches those who are known.
-	post := store.Route{Rule: "post", Target: "mail"}
-	move(store.Rerouted{Filled: 2}, old, post)
-	if all, _ := s.Deliveries(ctx, source, "bob"); len(all) != 2 || all[1].Rule != "post" || all[1].Status != store.Pending {
-		s.Errorf("deliveries of bob: %+v", all)
-	}
-	move(store.Rerouted{Removed: 2, Withdrawals: 1}, old)
-
-	// One that is renamed takes over the withdrawal that the old one owes.
-	renamed := store.Route{Rule: "mailing", Target: "mail"}
-	move(store.Rerouted{Filled: 2, Removed: 2, Withdrawals: 1}, renamed)
-	c := s.claim(1)[0]
-	if c.CitizenID != "ada" || !c.Withdrawal || c.Rule != "mailing" || c.Digest != nil {
-		s.Errorf("claimed %+v", c.Delivery)
-	}
-	s.settled(c)
-	s.settled(s.one())
-
-	// One that feeds another target starts anew there.
-	s.reopen()
-	move(store.Rerouted{Filled: 2}, store.Route{Rule: "mailing", Target: "other"})
-	if c := s.claim(10); len(c) != 0 {
-		s.Errorf("still due at the old target: %+v", c)
-	}
-	if c, err := s.Claim(ctx, "other", late, 10, store.AllLanes); err != nil || len(c) != 2 || c[0].Digest != nil || c[0].Given {
-		s.Errorf("claimed at the new target: %+v, %v", c, err)
-	}
-	counts, err := s.Counts(ctx)
-	if o := counts["other"]; err != nil || o.Accepted != 2 || o.Pending != 2 {
-		s.Errorf("counts of the new target: %+v, %v", o, err)
-	}
 }
 
 // forward: a clock that was years ahead when an attempt failed must not hold the next one back for years.

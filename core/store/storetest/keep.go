@@ -119,7 +119,7 @@ func (s *suite) concurrentUse() {
 	for c := range citizens {
 		senders.Go(func() {
 			for i := range updates {
-				if _, err := s.Accept(ctx, update(fmt.Sprint("c", c), "GRANTED", i), routes); err != nil {
+				if _, err := s.Accept(ctx, update(fmt.Sprint("c", c), "GRANTED", i)); err != nil {
 					s.Errorf("accept: %v", err)
 				}
 			}

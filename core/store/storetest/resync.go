@@ -35,7 +35,9 @@ func (s *suite) resync() {
 	}
 	s.accept(update("pending", "GRANTED", 10))
 	s.settle(store.Settlement{Claim: s.one(), At: late, Status: store.Pending, NextAttempt: late.Add(time.Hour), Attempts: 3, Outcome: "retry", Error: "HTTP_500"})
-	s.accept(update("elsewhere", "GRANTED", 11), store.Route{Rule: "r", Target: "other"})
+	s.route(store.Route{Rule: "r", Target: "other"})
+	s.accept(update("elsewhere", "GRANTED", 11))
+	s.route(routes...)
 	s.accept(update("withdrawn", "GRANTED", 12))
 	s.settled(s.one())
 	s.accept(update("withdrawn", "DENIED", 13))
@@ -93,8 +95,9 @@ func names(claims []store.Claimed) (all []string) {
 
 func (s *suite) resyncCitizen() {
 	both := []store.Route{{Rule: "newsletter", Target: "mail"}, {Rule: "crm", Target: "other"}}
+	s.route(both...)
 	for _, name := range []string{"ada", "bob"} {
-		s.accept(update(name, "GRANTED", 1), both...)
+		s.accept(update(name, "GRANTED", 1))
 	}
 	for _, target := range []string{"mail", "other"} {
 		claims, err := s.Claim(ctx, target, late, 10, store.AllLanes)

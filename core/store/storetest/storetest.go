@@ -43,6 +43,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"ReceiptsMerge", (*suite).receiptsMerge},
 		{"LapsedPermissionStays", (*suite).lapsedStays},
 		{"Reroute", (*suite).reroute},
+		{"RerouteInterrupted", (*suite).rerouteInterrupted},
 		{"DiscardedInFlightStaysSo", (*suite).discardedInFlight},
 		{"WindowsBeginAndEnd", (*suite).windows},
 		{"HeldGrant", (*suite).held},
@@ -71,6 +72,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		t.Run(tc.name, func(t *testing.T) {
 			open := fresh(t)
 			s := &suite{T: t, open: open, Store: open(t)}
+			s.route(routes...)
 			t.Cleanup(func() { s.Close() })
 			tc.run(s)
 		})
@@ -80,7 +82,8 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 type suite struct {
 	*testing.T
 	store.Store
-	open Opener
+	open   Opener
+	routes []store.Route // that are in force
 }
 
 const source = "dataguard"
@@ -102,12 +105,18 @@ func update(citizen, state string, minute int) consent.Update {
 	return consent.Update{Source: source, Type: consent.EffectivePermission, Received: at, State: s, Body: consent.Encode(s)}
 }
 
-func (s *suite) accept(u consent.Update, r ...store.Route) consent.Verdict {
+// route puts routes in force, also after the next reopen.
+func (s *suite) route(r ...store.Route) {
 	s.Helper()
-	if r == nil {
-		r = routes
+	s.routes = r
+	if err := s.Route(ctx, map[string][]store.Route{source: r}); err != nil {
+		s.Fatalf("route: %v", err)
 	}
-	v, err := s.Accept(ctx, u, r)
+}
+
+func (s *suite) accept(u consent.Update) consent.Verdict {
+	s.Helper()
+	v, err := s.Accept(ctx, u)
 	if err != nil {
 		s.Fatalf("accept: %v", err)
 	}
@@ -180,6 +189,7 @@ func (s *suite) reopen() {
 		s.Fatalf("close: %v", err)
 	}
 	s.Store = s.open(s.T)
+	s.route(s.routes...)
 }
 
 func (s *suite) delivery(citizen string) store.Delivery {
