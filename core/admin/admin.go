@@ -157,9 +157,9 @@ func (h *handler) reload(w http.ResponseWriter, r *http.Request) {
 	if !body(w, r, &request) {
 		return
 	}
+	long(w) // it may count everybody again, or make deliveries of new rules for them
 	reload := h.Options.Reload
 	if request.Plan != "" {
-		long(w) // it may count everybody again
 		reload = func(ctx context.Context) (Reloaded, error) { return h.ReloadAs(ctx, request.Plan) }
 	}
 	h.audited(w, r, Action{}, func() (any, int, error) {

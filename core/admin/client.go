@@ -120,7 +120,7 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 
 // Reload has the daemon read its configuration again.
 func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
-	err = c.do(ctx, http.MethodPost, "/v1/reload", nil, &r)
+	err = c.patient().do(ctx, http.MethodPost, "/v1/reload", nil, &r)
 	return r, err
 }
 

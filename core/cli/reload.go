@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -28,8 +29,13 @@ func (a *App) reload() *cobra.Command {
 				reload = func(ctx context.Context) (admin.Reloaded, error) { return l.client().ReloadAs(ctx, plan) }
 			}
 			r, err := reload(cmd.Context())
-			if err != nil {
+			switch {
+			case errors.As(err, new(*admin.RefusedError)):
 				return fmt.Errorf("not reloaded; the configuration in force stays:\n\n%w", err)
+			case errors.Is(err, admin.ErrNotRunning), errors.Is(err, admin.ErrAddress):
+				return err
+			case err != nil:
+				return fmt.Errorf("no answer: what had begun is carried through, and `consentd status` says which configuration is in force: %w", err)
 			}
 			if l.json {
 				return printJSON(a.Stdout, r)
