@@ -21,33 +21,6 @@ type Route struct {
 	Rule, Target string
 }
 
-// Targets are the targets of all rules.
-func Targets(routes map[string][]Route) map[string]string {
-	rules := map[string]string{}
-	for _, of := range routes {
-		for _, r := range of {
-			rules[r.Rule] = r.Target
-		}
-	}
-	return rules
-}
-
-// Unsure are the targets of rules while a Reroute is on its way from some to others, and as long as it is interrupted. The
-// target is empty where a rule has no delivery yet, or none any more, of some citizens, or where some feed another.
-func Unsure(from, to map[string]string) map[string]string {
-	between := map[string]string{}
-	for rule := range from {
-		between[rule] = ""
-	}
-	for rule, target := range to {
-		between[rule] = ""
-		if from[rule] == target {
-			between[rule] = target
-		}
-	}
-	return between
-}
-
 // Rerouted says what Reroute did.
 type Rerouted struct {
 	// Filled is how many deliveries became pending for rules that are new or feed another target.

@@ -251,7 +251,7 @@ func (s *Store) importRest(ctx context.Context, from Source) error {
 		}
 		values[name] = value
 	}
-	var rules map[string]string
+	var rules map[string]store.Place
 	pauses := map[string]store.Pause{}
 	if err := unmarshalIf(values["routes"], &rules); err != nil {
 		return err
@@ -259,11 +259,11 @@ func (s *Store) importRest(ctx context.Context, from Source) error {
 	if err := unmarshalIf(values["pauses"], &pauses); err != nil {
 		return err
 	}
-	var before []store.Route
-	for rule, target := range rules {
-		before = append(before, store.Route{Rule: rule, Target: target})
+	before := map[string][]store.Route{}
+	for rule, place := range rules {
+		before[place.Source] = append(before[place.Source], store.Route{Rule: rule, Target: place.Target})
 	}
-	routes, err := json.Marshal(map[string][]store.Route{"": before})
+	routes, err := json.Marshal(before)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -12,6 +13,85 @@ import (
 
 // rerouteChunk is how many deliveries one commit of Reroute touches, so that updates get their turn.
 const rerouteChunk = 1000
+
+// Reroute works off the difference to what was in force before.
+func (s *Store) Reroute(ctx context.Context, now time.Time) (store.Rerouted, error) {
+	return s.workOff(ctx, now, false)
+}
+
+// workOff brings the deliveries in line with this replica's routes, as long as they are in force. It finds done what was done
+// already. What came back removes nothing.
+func (s *Store) workOff(ctx context.Context, now time.Time, back bool) (store.Rerouted, error) {
+	s.routing.mu.Lock()
+	wanted, r := s.routing.mine, &reroute{Store: s, seen: s.routing.seen, now: now}
+	s.routing.mu.Unlock()
+	if wanted == nil {
+		return r.did, store.ErrNoRoutes
+	}
+	var done bool
+	if inForce, err := one(ctx, s.pool, []any{&done}, `SELECT done FROM routing WHERE in_force AND seen = $1`, r.seen); err != nil || done || !inForce {
+		return r.did, unavailable(err)
+	}
+	err := r.work(ctx, wanted, back)
+	if errors.Is(err, errOutdated) {
+		err = nil
+	}
+	return r.did, err
+}
+
+func (r *reroute) work(ctx context.Context, wanted map[string][]store.Route, back bool) error {
+	before, err := r.routesBefore(ctx, r.seen)
+	if err != nil {
+		return err
+	}
+	places := store.Places(wanted)
+	for rule, place := range places {
+		if before[rule] != place {
+			if err := r.fill(ctx, place.Source, store.Route{Rule: rule, Target: place.Target}); err != nil {
+				return err
+			}
+		}
+	}
+	for rule, was := range before {
+		source := places[rule].Source
+		switch {
+		case source != "" && source == was.Source:
+		case back:
+			return nil
+		default:
+			if err := r.remove(ctx, rule, source); err != nil {
+				return err
+			}
+		}
+	}
+	return r.step(ctx, func(*pgx.Batch) {}, func(t *tx) error {
+		t.write.Queue(`UPDATE routing SET done = true WHERE seen = $1`, r.seen)
+		return nil
+	})
+}
+
+// routesBefore are the places of all rules of which there may be deliveries: of what was carried out whole last, unsure
+// where anything else was in force since.
+func (s *Store) routesBefore(ctx context.Context, seen int64) (before map[string]store.Place, err error) {
+	_, err = collect(ctx, s.pool, func(r pgx.CollectableRow) (struct{}, error) {
+		var value []byte
+		var done bool
+		if err := r.Scan(&value, &done); err != nil {
+			return struct{}{}, err
+		}
+		var routes map[string][]store.Route
+		if err := json.Unmarshal(value, &routes); err != nil {
+			return struct{}{}, err
+		}
+		if done {
+			before = store.Places(routes)
+		} else {
+			before = store.Unsure(before, store.Places(routes))
+		}
+		return struct{}{}, nil
+	}, `SELECT routes, done FROM routing WHERE seen < $1 AND seen >= coalesce((SELECT max(seen) FROM routing WHERE done AND seen < $1), 0) ORDER BY seen`, seen)
+	return before, unavailable(err)
+}
 
 // errOutdated ends a Reroute: routes were put in force that are newer than its own, and bring the deliveries in line with
 // themselves.
@@ -94,16 +174,16 @@ func (r *reroute) fill(ctx context.Context, source string, to store.Route) error
 	}
 }
 
-// remove ends the deliveries of a rule that is gone, in the order of their ids.
-func (r *reroute) remove(ctx context.Context, rule string) error {
+// remove ends a rule's deliveries of citizens of all sources but one, in the order of their ids.
+func (r *reroute) remove(ctx context.Context, rule, but string) error {
 	last := int64(0)
 	for {
 		var ids []int64
 		var was []placed
 		err := r.step(ctx, func(b *pgx.Batch) {
 			ids, was = nil, nil
-			b.Queue(`SELECT id, target, status, withdrawal FROM delivery WHERE id > $1 AND rule = $2 ORDER BY id LIMIT $3 FOR UPDATE`,
-				last, rule, rerouteChunk).Query(rows(func(row pgx.Rows) error {
+			b.Queue(`SELECT d.id, d.target, d.status, d.withdrawal FROM delivery d JOIN citizen c ON c.id = d.citizen
+				WHERE d.id > $1 AND d.rule = $2 AND c.source <> $3 ORDER BY d.id LIMIT $4 FOR UPDATE OF d`, last, rule, but, rerouteChunk).Query(rows(func(row pgx.Rows) error {
 				var id int64
 				var p placed
 				err := row.Scan(&id, &p.target, &p.Status, &p.Withdrawal)

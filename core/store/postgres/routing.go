@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"maps"
 	"sync"
 	"time"
 
@@ -16,8 +14,7 @@ import (
 )
 
 // While a change of the configuration goes from replica to replica, two of them are at work. One is in force for all: every
-// replica takes updates in by its routes, so that none misses a delivery. A replica with another one delivers
-// only what both know.
+// replica takes updates in by its routes, so that none misses a delivery. Each delivers what it knows by its own.
 //
 // The newest is in force: the one that was seen for the first time last. One that was seen before and comes back
 // is older, unless no other replica that lives has the one in force; then it was brought back, and counts as new. Should
@@ -31,7 +28,7 @@ type routing struct {
 	publishing sync.Mutex
 
 	mu   sync.Mutex
-	mine map[string][]store.Route // by source; nil before the first Reroute
+	mine map[string][]store.Route // by source; nil before the first Route
 	hash string
 	seen int64 // of mine when it was in force last, else 0
 	// others are routes that are in force and not mine, by seen.
@@ -53,8 +50,8 @@ func (r *routing) known(target string) (rules []string) {
 		return nil
 	}
 	rules = []string{}
-	for rule, feeds := range store.Targets(r.mine) {
-		if feeds == target {
+	for rule, place := range store.Places(r.mine) {
+		if place.Target == target {
 			rules = append(rules, rule)
 		}
 	}
@@ -171,85 +168,6 @@ func (s *Store) Route(ctx context.Context, wanted map[string][]store.Route) erro
 		s.log.Warn("other replicas have a newer configuration: its rules are in force, and of those only what this one knows is delivered here, until it is given it too or they end")
 	}
 	return err
-}
-
-// Reroute works off the difference to what was in force before.
-func (s *Store) Reroute(ctx context.Context, now time.Time) (store.Rerouted, error) {
-	return s.workOff(ctx, now, false)
-}
-
-// workOff brings the deliveries in line with this replica's routes, as long as they are in force. It finds done what was done
-// already. What came back removes nothing.
-func (s *Store) workOff(ctx context.Context, now time.Time, back bool) (store.Rerouted, error) {
-	s.routing.mu.Lock()
-	wanted, r := s.routing.mine, &reroute{Store: s, seen: s.routing.seen, now: now}
-	s.routing.mu.Unlock()
-	if wanted == nil {
-		return r.did, store.ErrNoRoutes
-	}
-	var done bool
-	if inForce, err := one(ctx, s.pool, []any{&done}, `SELECT done FROM routing WHERE in_force AND seen = $1`, r.seen); err != nil || done || !inForce {
-		return r.did, unavailable(err)
-	}
-	err := r.work(ctx, wanted, back)
-	if errors.Is(err, errOutdated) {
-		err = nil
-	}
-	return r.did, err
-}
-
-func (r *reroute) work(ctx context.Context, wanted map[string][]store.Route, back bool) error {
-	before, err := r.routesBefore(ctx, r.seen)
-	if err != nil {
-		return err
-	}
-	gone := maps.Clone(before)
-	for source, of := range wanted {
-		for _, to := range of {
-			delete(gone, to.Rule)
-			if before[to.Rule] == to.Target {
-				continue
-			}
-			if err := r.fill(ctx, source, to); err != nil {
-				return err
-			}
-		}
-	}
-	if back && len(gone) > 0 {
-		return nil
-	}
-	for rule := range gone {
-		if err := r.remove(ctx, rule); err != nil {
-			return err
-		}
-	}
-	return r.step(ctx, func(*pgx.Batch) {}, func(t *tx) error {
-		t.write.Queue(`UPDATE routing SET done = true WHERE seen = $1`, r.seen)
-		return nil
-	})
-}
-
-// routesBefore are the targets of all rules of which there may be deliveries: of what was carried out whole last, unsure
-// where anything else was in force since.
-func (s *Store) routesBefore(ctx context.Context, seen int64) (before map[string]string, err error) {
-	_, err = collect(ctx, s.pool, func(r pgx.CollectableRow) (struct{}, error) {
-		var value []byte
-		var done bool
-		if err := r.Scan(&value, &done); err != nil {
-			return struct{}{}, err
-		}
-		var routes map[string][]store.Route
-		if err := json.Unmarshal(value, &routes); err != nil {
-			return struct{}{}, err
-		}
-		if done {
-			before = store.Targets(routes)
-		} else {
-			before = store.Unsure(before, store.Targets(routes))
-		}
-		return struct{}{}, nil
-	}, `SELECT routes, done FROM routing WHERE seen < $1 AND seen >= coalesce((SELECT max(seen) FROM routing WHERE done AND seen < $1), 0) ORDER BY seen`, seen)
-	return before, unavailable(err)
 }
 
 // lookAfterRoutes puts this replica's routes in force again that are not, once no other replica has those that are.

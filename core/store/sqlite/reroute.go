@@ -23,7 +23,7 @@ func (s *Store) Route(ctx context.Context, routes map[string][]store.Route) erro
 	if err != nil {
 		return err
 	}
-	if wanted := store.Targets(routes); before == nil || !maps.Equal(before, wanted) {
+	if wanted := store.Places(routes); before == nil || !maps.Equal(before, wanted) {
 		if err := s.putRoutes(ctx, store.Unsure(before, wanted)); err != nil {
 			return err
 		}
@@ -53,22 +53,20 @@ func (s *Store) Reroute(ctx context.Context, now time.Time) (store.Rerouted, err
 	if err != nil {
 		return done, err
 	}
-	wanted := store.Targets(*routes)
+	wanted := store.Places(*routes)
 	if maps.Equal(before, wanted) {
 		return done, nil
 	}
-	for source, of := range *routes {
-		for _, r := range of {
-			if before[r.Rule] == "" {
-				if err := s.fill(ctx, source, r, now, &done); err != nil {
-					return done, fmt.Errorf("fill rule %s: %w", r.Rule, err)
-				}
+	for rule, place := range wanted {
+		if before[rule] != place {
+			if err := s.fill(ctx, place.Source, store.Route{Rule: rule, Target: place.Target}, now, &done); err != nil {
+				return done, fmt.Errorf("fill rule %s: %w", rule, err)
 			}
 		}
 	}
-	for rule := range before {
-		if _, there := wanted[rule]; !there {
-			if err := s.remove(ctx, rule, &done); err != nil {
+	for rule, was := range before {
+		if source := wanted[rule].Source; source == "" || source != was.Source {
+			if err := s.remove(ctx, rule, source, &done); err != nil {
 				return done, fmt.Errorf("remove rule %s: %w", rule, err)
 			}
 		}
@@ -76,8 +74,8 @@ func (s *Store) Reroute(ctx context.Context, now time.Time) (store.Rerouted, err
 	return done, s.putRoutes(ctx, wanted)
 }
 
-// routesBefore are the targets of all rules of which there may be deliveries; see store.Unsure.
-func (s *Store) routesBefore(ctx context.Context) (rules map[string]string, err error) {
+// routesBefore are the places of all rules of which there may be deliveries; see store.Unsure.
+func (s *Store) routesBefore(ctx context.Context) (rules map[string]store.Place, err error) {
 	var value []byte
 	switch err := s.db.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'routes'`).Scan(&value); {
 	case errors.Is(err, sql.ErrNoRows):
@@ -88,7 +86,7 @@ func (s *Store) routesBefore(ctx context.Context) (rules map[string]string, err 
 	return rules, json.Unmarshal(value, &rules)
 }
 
-func (s *Store) putRoutes(ctx context.Context, rules map[string]string) error {
+func (s *Store) putRoutes(ctx context.Context, rules map[string]store.Place) error {
 	value, err := json.Marshal(rules)
 	if err != nil {
 		return err
@@ -140,8 +138,8 @@ func (s *Store) fill(ctx context.Context, source string, r store.Route, now time
 	}
 }
 
-// remove ends the deliveries of a rule that is gone.
-func (s *Store) remove(ctx context.Context, rule string, done *store.Rerouted) error {
+// remove ends a rule's deliveries of citizens of all sources but one.
+func (s *Store) remove(ctx context.Context, rule, but string, done *store.Rerouted) error {
 	var last int64
 	for {
 		found := 0
@@ -154,7 +152,8 @@ func (s *Store) remove(ctx context.Context, rule string, done *store.Rerouted) e
 			all, err := gather(w, func(rows *sql.Rows) (r row, err error) {
 				err = rows.Scan(&r.id, &r.target, &r.was.Status, &r.was.Withdrawal)
 				return r, err
-			}, `SELECT id, target, status, withdrawal FROM delivery WHERE rule = ? AND id > ? ORDER BY id LIMIT ?`, rule, last, rerouteChunk)
+			}, `SELECT d.id, d.target, d.status, d.withdrawal FROM delivery d JOIN citizen c ON c.id = d.citizen
+				WHERE d.rule = ? AND d.id > ? AND c.source <> ? ORDER BY d.id LIMIT ?`, rule, last, but, rerouteChunk)
 			if err != nil {
 				return err
 			}

@@ -64,6 +64,14 @@ func (s *suite) reroute() {
 	if o := counts["other"]; err != nil || o.Accepted != 2 || o.Pending != 2 {
 		s.Errorf("counts of the new target: %+v, %v", o, err)
 	}
+
+	// One that is about another source is about nobody of this one any more.
+	if err := s.Route(ctx, map[string][]store.Route{"another": s.routes}); err != nil {
+		s.Fatal(err)
+	}
+	if got, err := s.Reroute(ctx, late); err != nil || got != (store.Rerouted{Removed: 2}) {
+		s.Errorf("reroute: %+v, %v", got, err)
+	}
 }
 
 // interrupted ends after it was looked at so many times.
@@ -95,15 +103,19 @@ func (c *interrupted) Err() error {
 	}
 }
 
-// anyRoutes are up to three rules, each of which feeds one of two targets.
-func anyRoutes(rnd *rand.Rand) (of []store.Route) {
+// anyRoutes are up to three rules, each of one of two sources, and each of which feeds one of two targets.
+func anyRoutes(rnd *rand.Rand) map[string][]store.Route {
+	all := map[string][]store.Route{}
 	for _, rule := range []string{"a", "b", "c"} {
-		if n := rnd.IntN(3); n > 0 {
-			of = append(of, store.Route{Rule: rule, Target: []string{"mail", "post"}[n-1]})
+		if n := rnd.IntN(6); n < 4 {
+			of := sources[n%2]
+			all[of] = append(all[of], store.Route{Rule: rule, Target: []string{"mail", "post"}[n/2]})
 		}
 	}
-	return of
+	return all
 }
+
+var sources = []string{source, "another"}
 
 // rerouteInterrupted goes from configuration to configuration, each of them given up somewhere on the way to it, while
 // updates come and are delivered. Once one is reached whole, everybody has its deliveries and no others, and each
@@ -118,11 +130,21 @@ func (s *suite) rerouteInterrupted() {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	type place struct{ rule, target, citizen string }
 	newest, told := map[string]consent.State{}, map[place]consent.State{}
+	from := func(citizen string) string { return sources[int(citizen[1])%len(sources)] }
+	var routes map[string][]store.Route
+	route := func() {
+		routes = anyRoutes(rnd)
+		if err := s.Route(ctx, routes); err != nil {
+			s.Fatal(err)
+		}
+	}
 	minute := 0
+	now := func() time.Time { return t0.Add(time.Duration(minute) * time.Minute) }
 	some := func() {
 		for range rnd.IntN(3) {
 			minute++
 			u := update(fmt.Sprint("c", rnd.IntN(5)), []string{"GRANTED", "DENIED"}[rnd.IntN(2)], minute)
+			u.Source = from(string(u.State.CitizenID))
 			s.accept(u)
 			newest[string(u.State.CitizenID)] = u.State
 		}
@@ -149,21 +171,21 @@ func (s *suite) rerouteInterrupted() {
 	}
 	for range 60 {
 		for range rnd.IntN(4) {
-			s.route(anyRoutes(rnd)...)
-			_, _ = s.Reroute(interrupt(1+rnd.IntN(40)), late)
+			route()
+			_, _ = s.Reroute(interrupt(1+rnd.IntN(40)), now())
 			some()
 			deliver(rnd.IntN(3))
 		}
-		s.route(anyRoutes(rnd)...)
+		route()
 		some()
-		if _, err := s.Reroute(ctx, late); err != nil {
+		if _, err := s.Reroute(ctx, now()); err != nil {
 			s.Fatal(err)
 		}
 		some()
 		for deliver(10) > 0 {
 		}
 		for citizen, state := range newest {
-			all, err := s.Deliveries(ctx, source, citizen)
+			all, err := s.Deliveries(ctx, from(citizen), citizen)
 			if err != nil {
 				s.Fatal(err)
 			}
@@ -175,8 +197,8 @@ func (s *suite) rerouteInterrupted() {
 				}
 			}
 			slices.SortFunc(there, func(a, b store.Route) int { return strings.Compare(a.Rule, b.Rule) })
-			if !slices.Equal(there, s.routes) {
-				s.Errorf("%s has the deliveries %v of %v", citizen, there, s.routes)
+			if !slices.Equal(there, routes[from(citizen)]) {
+				s.Errorf("%s has the deliveries %v of %v", citizen, there, routes[from(citizen)])
 			}
 		}
 		s.balance()
