@@ -34,6 +34,9 @@ type replica struct {
 	since  time.Time // when it joined
 }
 
+// leftTime is how long claims are left that are to be ended, when somebody else was at them.
+const leftTime = 200 * time.Millisecond
+
 var errNoLease = fmt.Errorf("%w: the lease of this replica was not renewed in time", store.ErrUnavailable)
 
 // epochBits are for the claims of one replica; the bits above are its id, which nobody else ever gets.
@@ -42,7 +45,7 @@ const epochBits = 32
 // join makes this process a replica. Whatever another one left is taken over first.
 func (s *Store) join(ctx context.Context) (*replica, error) {
 	r := &replica{nudged: make(chan struct{}, 1)}
-	if err := s.reap(ctx, s.pool); err != nil {
+	if _, err := s.reap(ctx, s.pool); err != nil {
 		return nil, err
 	}
 	return r, s.register(ctx, s.pool, r)
@@ -82,8 +85,8 @@ const countReplicas = `SELECT (count(*) FILTER (WHERE id < $1))::int, count(*)::
 // endLost ends the claims that are chosen. What was in flight may have been delivered without a trace, so what its target
 // holds is not known. It waits for nobody, as the lease depends on it: what somebody is at, perhaps a replica that was
 // stopped in the middle of a commit, is left for the next time.
-func endLost(ctx context.Context, db executor, chosen string, args ...any) (ended int, err error) {
-	_, err = one(ctx, db, []any{&ended}, `WITH lost AS MATERIALIZED (
+func endLost(ctx context.Context, db executor, chosen string, args ...any) (ended, left int, err error) {
+	_, err = one(ctx, db, []any{&ended, &left}, `WITH lost AS MATERIALIZED (
 			SELECT target, citizen, delivery, epoch FROM claim WHERE `+chosen+` FOR UPDATE SKIP LOCKED
 		), locked AS MATERIALIZED (
 			SELECT id FROM delivery WHERE id IN (SELECT delivery FROM lost) FOR UPDATE SKIP LOCKED
@@ -93,24 +96,24 @@ func endLost(ctx context.Context, db executor, chosen string, args ...any) (ende
 			RETURNING k.delivery
 		), distrusted AS (
 			UPDATE delivery SET digest = NULL WHERE id IN (SELECT delivery FROM ended)
-		) SELECT count(*)::int FROM ended`, args...)
-	return ended, err
+		) SELECT count(*)::int, (SELECT count(*) FROM claim WHERE `+chosen+`)::int - count(*)::int FROM ended`, args...)
+	return ended, left, err
 }
 
-// reap ends the leases of those who did not renew theirs, and the claims of those who are gone.
-func (s *Store) reap(ctx context.Context, db executor) error {
+// reap ends the leases of those who did not renew theirs, and the claims of those who are gone, but for some that may be left.
+func (s *Store) reap(ctx context.Context, db executor) (left int, err error) {
 	var gone int
 	if _, err := one(ctx, db, []any{&gone}, `WITH gone AS (
 			DELETE FROM replica WHERE id IN (SELECT id FROM replica WHERE lease_until < clock_timestamp() FOR UPDATE SKIP LOCKED) RETURNING id
 		) SELECT count(*)::int FROM gone`); err != nil {
-		return err
+		return 0, err
 	}
-	ended, err := endLost(ctx, db, `NOT EXISTS (SELECT 1 FROM replica r WHERE r.id = replica)`)
+	ended, left, err := endLost(ctx, db, `NOT EXISTS (SELECT 1 FROM replica r WHERE r.id = replica)`)
 	if gone+ended > 0 {
 		s.log.Info("took over what replicas held that are gone", "replicas", gone, "deliveries", ended)
 		s.hints.all()
 	}
-	return err
+	return left, err
 }
 
 // epoch begins a claim, unless too little is left of the lease.
@@ -180,8 +183,9 @@ func (s *Store) Share() store.Share {
 }
 
 // renew extends the lease, learns of the others, and ends claims in the database that nobody here holds. A lease that
-// ended meanwhile is replaced by a new one, and all that was claimed under it is lost.
-func (s *Store) renew(ctx context.Context, conn *pgx.Conn) error {
+// ended meanwhile is replaced by a new one, and all that was claimed under it is lost. Claims that are to be ended
+// may be left.
+func (s *Store) renew(ctx context.Context, conn *pgx.Conn) (left int, err error) {
 	r := s.replica
 	r.mu.Lock()
 	id, newest := r.id, r.newest
@@ -196,34 +200,35 @@ func (s *Store) renew(ctx context.Context, conn *pgx.Conn) error {
 	b.Queue(`UPDATE replica SET lease_until = clock_timestamp() + $2 WHERE id = $1 AND lease_until > clock_timestamp() RETURNING true`,
 		id, s.inDatabase()).Query(rows(func(r pgx.Rows) error { return r.Scan(&held) }))
 	if err := conn.SendBatch(ctx, b).Close(); err != nil {
-		return err
+		return 0, err
 	}
 	if !held {
 		s.log.Warn("the lease of this replica ended before it was renewed: what was in flight is taken over by others")
 		if err := s.register(ctx, conn, r); err != nil {
-			return err
+			return 0, err
 		}
 		s.hints.all()
 	} else {
 		r.mu.Lock()
 		r.lease = began.Add(s.inDatabase())
 		r.mu.Unlock()
-		if _, err := endLost(ctx, conn, `replica = $1 AND epoch <= $2 AND epoch <> ALL($3)`, id, newest, active); err != nil {
-			return err
+		if _, left, err = endLost(ctx, conn, `replica = $1 AND epoch <= $2 AND epoch <> ALL($3)`, id, newest, active); err != nil {
+			return 0, err
 		}
 	}
-	if err := s.reap(ctx, conn); err != nil {
-		return err
+	others, err := s.reap(ctx, conn)
+	if err != nil {
+		return 0, err
 	}
 	var share store.Share
-	if _, err := one(ctx, conn, []any{&share.Rank, &share.Of}, countReplicas, id); err != nil {
-		return err
+	if _, err := one(ctx, conn, []any{&share.Rank, &share.Of}, countReplicas, r.number()); err != nil {
+		return 0, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// Until the others have noticed, what this one may do is theirs.
 	r.share = share.Joining(share.Of > 1 && time.Since(r.since) < s.beat()+s.beat()/2)
-	return nil
+	return left + others, nil
 }
 
 // leave gives up the lease and what is claimed still.
@@ -233,7 +238,7 @@ func (s *Store) leave(ctx context.Context) error {
 	s.replica.mu.Unlock()
 	_, err := s.pool.Exec(ctx, `UPDATE replica SET lease_until = '-infinity' WHERE id = $1`, id)
 	if err == nil {
-		err = s.reap(ctx, s.pool)
+		_, err = s.reap(ctx, s.pool)
 	}
 	return err
 }
@@ -270,12 +275,16 @@ func (s *Store) watchOver(ctx context.Context) error {
 	s.hints.all() // what was told meanwhile was not heard
 	for {
 		answering, cancel := context.WithTimeout(ctx, 2*s.beat())
-		err := s.renew(answering, conn)
+		left, err := s.renew(answering, conn)
 		cancel()
 		if err != nil {
 			return err
 		}
-		waiting, cancel := context.WithTimeout(ctx, s.beat())
+		wait := s.beat()
+		if left > 0 {
+			wait = min(wait, leftTime)
+		}
+		waiting, cancel := context.WithTimeout(ctx, wait)
 		go func() {
 			select {
 			case <-s.replica.nudged:

@@ -41,7 +41,7 @@ func TestLostLease(t *testing.T) {
 	}
 	claim(t, heir, 0)
 	execute(t, dsn, fmt.Sprintf("UPDATE replica SET lease_until = '-infinity' WHERE id = %d", gone.replica.number()))
-	if err := heir.reap(ctx, heir.pool); err != nil {
+	if _, err := heir.reap(ctx, heir.pool); err != nil {
 		t.Fatal(err)
 	}
 	taken := claim(t, heir, 1)
@@ -91,7 +91,7 @@ func TestTakeOverWaitsForNobody(t *testing.T) {
 			execute(t, dsn, fmt.Sprintf("UPDATE replica SET lease_until = '-infinity' WHERE id = %d", gone.replica.number()))
 			within, cancel := context.WithTimeout(ctx, 5*time.Second)
 			defer cancel()
-			if err := heir.reap(within, heir.pool); err != nil {
+			if _, err := heir.reap(within, heir.pool); err != nil {
 				t.Fatal(err)
 			}
 			if c := claim(t, heir, 1)[0]; c.CitizenID != held[1].CitizenID {
@@ -100,7 +100,7 @@ func TestTakeOverWaitsForNobody(t *testing.T) {
 			if err := stopped.Rollback(ctx); err != nil {
 				t.Fatal(err)
 			}
-			if err := heir.reap(ctx, heir.pool); err != nil {
+			if _, err := heir.reap(ctx, heir.pool); err != nil {
 				t.Fatal(err)
 			}
 			if c := claim(t, heir, 1)[0]; c.CitizenID != held[0].CitizenID {
@@ -117,8 +117,7 @@ func TestClaimOfNobody(t *testing.T) {
 	s := all[0]
 	accept(t, s, update("ada", "GRANTED", 1), consent.Accepted)
 	execute(t, dsn, `INSERT INTO claim (target, citizen, delivery, replica, epoch) SELECT target, citizen, id, 4711, 4711 FROM delivery`)
-	claim(t, s, 0)
-	if err := s.reap(ctx, s.pool); err != nil {
+	if _, err := s.reap(ctx, s.pool); err != nil {
 		t.Fatal(err)
 	}
 	claim(t, s, 1)
