@@ -60,7 +60,8 @@ func (c *Client) unreachable(err error) error {
 		return fmt.Errorf("%s speaks no TLS: write the address with http://", c.place)
 	case strings.Contains(err.Error(), "remote error: tls:"),
 		// In TLS 1.3 the refusal comes after the client's last word, and what is written next may meet the end first.
-		c.certified && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)):
+		c.certified && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) ||
+			strings.Contains(err.Error(), "client conn could not be established")): // so net/http has it, without the reason
 		return fmt.Errorf("%s does not take the client's certificate: name one of the authority in admin > tls > client_ca_file with --client-cert and --client-key: %w", c.place, err)
 	}
 	return fmt.Errorf("ask %s: %w; is it consentd's admin address? Name it with --address or CONSENTD_ADMIN_ADDR", c.place, err)
