@@ -92,6 +92,22 @@ source "dataguard" {
 }
 `
 
+// install has the daemon be another consentd from its next start on.
+func (d *daemon) install(from string) {
+	d.t.Helper()
+	_ = os.Remove(d.exe)
+	if err := os.Link(from, d.exe); err == nil {
+		return
+	}
+	copied, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(d.exe, copied, 0o700)
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
 // newDaemon configures a daemon whose store is at the path, or in a folder of the test's when that is empty.
 func newDaemon(t testing.TB, store, rest string) *daemon {
 	t.Helper()
@@ -101,15 +117,7 @@ func newDaemon(t testing.TB, store, rest string) *daemon {
 		store = filepath.Join(dir, "consentd.db")
 	}
 	d := &daemon{t: t, dir: dir, exe: filepath.Join(dir, "consentd"), store: store, listener: freeAddress(t), admin: freeAddress(t)}
-	if err := os.Link(binary, d.exe); err != nil {
-		copied, err := os.ReadFile(binary)
-		if err == nil {
-			err = os.WriteFile(d.exe, copied, 0o700)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	d.install(binary)
 	text := fmt.Sprintf(baseConfig, d.listener, d.admin, store) + rest
 	if strings.HasPrefix(store, "postgres://") {
 		text = strings.Replace(text, fmt.Sprintf("store \"sqlite\" {\n  path = %q\n", store), fmt.Sprintf("store \"postgres\" {\n  dsn   = %q\n  lease = %q\n", store, lease), 1)

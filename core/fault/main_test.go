@@ -19,6 +19,7 @@ var (
 	kills       = flag.Int("kills", 0, "how often to kill the daemon and its plugins (0: 12, long: 1000)")
 	cuts        = flag.Int("cuts", 0, "how often to cut the power (0: 12, long: 1000)")
 	calls       = flag.Int("calls", 0, "how many system calls of each kind to let fail (0: a handful, long: 200)")
+	older       = flag.String("older", "", "let every second replica be this consentd, as in the middle of an upgrade")
 	binaryFlag  = flag.String("binary", "", "test this consentd and build none")
 	backlog     = flag.Int("backlog", 0, "how many citizens to have pending (0: 5,000, long: 1,000,000)")
 	seed        = flag.Uint64("seed", 0, "of everything random; 0 takes one from the clock. A test names the one it had")

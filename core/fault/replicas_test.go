@@ -27,12 +27,7 @@ func TestReplicas(t *testing.T) {
 	dsn := server.Database(t)
 	sink := newSink(t)
 	sink.delay = 5 * time.Millisecond
-	var replicas []*daemon
-	for range 3 {
-		d := newDaemon(t, dsn, apiKeySource+sink.rule("sink", ""))
-		d.start()
-		replicas = append(replicas, d)
-	}
+	replicas := newReplicas(t, 3, dsn, lease, apiKeySource+sink.rule("sink", ""))
 	s := newSender(replicas[0], "c", citizens)
 	for _, d := range replicas[1:] {
 		s.others = append(s.others, d.listener)

@@ -20,8 +20,11 @@ import (
 // newReplicas are so many daemons over one database, started one after the other and settled in their shares.
 func newReplicas(t *testing.T, n int, dsn, leased, rest string) (all []*daemon) {
 	t.Helper()
-	for range n {
+	for i := range n {
 		d := newDaemon(t, dsn, rest)
+		if *older != "" && i%2 == 1 {
+			d.install(*older)
+		}
 		d.edit(fmt.Sprintf("lease = %q", lease), fmt.Sprintf("lease = %q", leased))
 		d.start()
 		all = append(all, d)

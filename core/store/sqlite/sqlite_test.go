@@ -188,3 +188,34 @@ func TestGivenUpWhileItWaits(t *testing.T) {
 		}
 	}
 }
+
+// TestRoutesWithoutSources: a store that says of its rules which targets they feed, and not whose citizens they are about,
+// as consentd kept it at first, loses nothing and sends nothing again.
+func TestRoutesWithoutSources(t *testing.T) {
+	ctx := t.Context()
+	s := open1(t, filepath.Join(t.TempDir(), "consentd.db"))
+	defer s.Close()
+	routes := map[string][]store.Route{"s": {{Rule: "r", Target: "mail"}, {Rule: "gone", Target: "mail"}}}
+	if err := s.Route(ctx, routes); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := s.Accept(ctx, message("ada", "GRANTED", 1)); err != nil || v != consent.Accepted {
+		t.Fatal(v, err)
+	}
+	if err := s.do(ctx, func(w *writer) error { return w.exec(w.stmts.putMeta, "routes", []byte(`{"r":"mail","gone":"mail"}`)) }); err != nil {
+		t.Fatal(err)
+	}
+	routes["s"] = routes["s"][:1]
+	if err := s.Route(ctx, routes); err != nil {
+		t.Fatal(err)
+	}
+	if did, err := s.Reroute(ctx, time.Now()); err != nil || did != (store.Rerouted{Removed: 1}) {
+		t.Errorf("%+v, %v", did, err)
+	}
+	if all, err := s.Deliveries(ctx, "s", "ada"); err != nil || len(all) != 1 || all[0].Rule != "r" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if before, err := s.routesBefore(ctx); err != nil || before["r"] != (store.Place{Source: "s", Target: "mail"}) {
+		t.Errorf("%+v, %v", before, err)
+	}
+}
