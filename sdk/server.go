@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc/codes"
@@ -103,7 +104,7 @@ func (s *server) Deliver(ctx context.Context, req *targetpb.DeliverRequest) (*ta
 		return nil, err
 	}
 	defer done()
-	ctx, cancel := ownTime(ctx)
+	ctx, cancel := ownTime(ctx, req.NotAfter)
 	defer cancel()
 	records := recordsFromProto(req.Records)
 	return &targetpb.DeliverResponse{Outcomes: outcomesToProto(target.Deliver(ctx, records), records)}, nil
@@ -148,18 +149,24 @@ func (s *server) Erase(ctx context.Context, req *targetpb.EraseRequest) (*target
 	if !ok {
 		return nil, status.Error(codes.Unimplemented, "target has no erase")
 	}
-	ctx, cancel := ownTime(ctx)
+	ctx, cancel := ownTime(ctx, req.NotAfter)
 	defer cancel()
 	records := recordsFromProto(req.Records)
 	return &targetpb.EraseResponse{Outcomes: outcomesToProto(eraser.Erase(ctx, records), records)}, nil
 }
 
-// ownTime is the target's own: it ends before the call does, so that what the target says by then arrives.
-func ownTime(ctx context.Context) (context.Context, context.CancelFunc) {
-	if deadline, ok := ctx.Deadline(); ok {
-		return context.WithDeadline(ctx, deadline.Add(-wire.Grace))
+// ownTime is the target's own: it ends before the call does, so that what the target says by then arrives, and not after
+// an instant in nanoseconds since 1970, if there is one.
+func ownTime(ctx context.Context, notAfter int64) (context.Context, context.CancelFunc) {
+	end, ends := ctx.Deadline()
+	end = end.Add(-wire.Grace)
+	if at := time.Unix(0, notAfter); notAfter != 0 && (!ends || at.Before(end)) {
+		end, ends = at, true
 	}
-	return ctx, func() {}
+	if !ends {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, end)
 }
 
 // Close may be called more than once; the target's own Close runs once.

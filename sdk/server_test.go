@@ -84,6 +84,26 @@ func TestDeliverEndsBeforeTheCall(t *testing.T) {
 	}
 }
 
+// A call may arrive late, with all its time from then on. What counts is when it had to end.
+func TestNotAfter(t *testing.T) {
+	for left, over := range map[time.Duration]bool{-time.Millisecond: true, time.Minute: false} {
+		at := time.Now().Add(left)
+		s := serverOf(t, &fake{func(ctx context.Context, _ []Record) []Outcome {
+			if got, ok := ctx.Deadline(); !ok || got.UnixNano() != at.UnixNano() || (ctx.Err() != nil) != over {
+				t.Errorf("%v left: the deadline is %v and not %v, %v", left, got, at, ctx.Err())
+			}
+			return nil
+		}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		for _, ctx := range []context.Context{ctx, t.Context()} {
+			if _, err := s.Deliver(ctx, &targetpb.DeliverRequest{NotAfter: at.UnixNano()}); err != nil {
+				t.Error(err)
+			}
+		}
+		cancel()
+	}
+}
+
 func TestServerNotConfigured(t *testing.T) {
 	s := newServer(Plugin{}, hclog.NewNullLogger())
 	_, err := s.Deliver(t.Context(), &targetpb.DeliverRequest{})

@@ -147,9 +147,10 @@ func (c *Client) Check(ctx context.Context) (sdk.Outcome, error) {
 // nothing is Retry. When ctx ends, the plugin has wire.Grace more to say what it knows; if it does
 // not, the error is a status with code Canceled or DeadlineExceeded.
 func (c *Client) Deliver(ctx context.Context, records []sdk.Record) ([]sdk.Outcome, error) {
+	notAfter := end(ctx)
 	ctx, cancel := outlive(ctx)
 	defer cancel()
-	res, err := c.rpc.Deliver(ctx, &targetpb.DeliverRequest{Records: recordsToProto(records)})
+	res, err := c.rpc.Deliver(ctx, &targetpb.DeliverRequest{Records: recordsToProto(records), NotAfter: notAfter})
 	if err != nil {
 		return nil, err
 	}
@@ -185,9 +186,10 @@ func (c *Client) Read(ctx context.Context, records []sdk.Record) ([]sdk.Reading,
 
 // Erase returns one outcome a record, as Deliver does.
 func (c *Client) Erase(ctx context.Context, records []sdk.Record) ([]sdk.Outcome, error) {
+	notAfter := end(ctx)
 	ctx, cancel := outlive(ctx)
 	defer cancel()
-	res, err := c.rpc.Erase(ctx, &targetpb.EraseRequest{Records: recordsToProto(records)})
+	res, err := c.rpc.Erase(ctx, &targetpb.EraseRequest{Records: recordsToProto(records), NotAfter: notAfter})
 	if err != nil {
 		return nil, err
 	}
@@ -198,6 +200,15 @@ func (c *Client) Erase(ctx context.Context, records []sdk.Record) ([]sdk.Outcome
 func (c *Client) Close(ctx context.Context) error {
 	_, err := c.rpc.Close(ctx, &targetpb.CloseRequest{})
 	return err
+}
+
+// end is when ctx ends, in nanoseconds since 1970; 0: never.
+func end(ctx context.Context) int64 {
+	deadline, ends := ctx.Deadline()
+	if !ends {
+		return 0
+	}
+	return deadline.UnixNano()
 }
 
 // outlive makes a context that ends wire.Grace after ctx does.

@@ -203,9 +203,11 @@ type raw struct {
 	targetpb.UnimplementedTargetServer
 	outcomes []*targetpb.Outcome
 	deliver  func(ctx context.Context)
+	notAfter int64 // of the last call
 }
 
-func (r *raw) Deliver(ctx context.Context, _ *targetpb.DeliverRequest) (*targetpb.DeliverResponse, error) {
+func (r *raw) Deliver(ctx context.Context, req *targetpb.DeliverRequest) (*targetpb.DeliverResponse, error) {
+	r.notAfter = req.NotAfter
 	if r.deliver != nil {
 		r.deliver(ctx)
 	}
@@ -299,6 +301,23 @@ func TestDeliverOutlivesItsContext(t *testing.T) {
 			}
 			cancel()
 		})
+	}
+}
+
+// A call tells when its caller's context ends.
+func TestNotAfter(t *testing.T) {
+	plugin := &raw{}
+	client := clientOf(t, plugin)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+	for _, tc := range []struct {
+		ctx  context.Context
+		want int64
+	}{{ctx, deadline.UnixNano()}, {t.Context(), 0}} {
+		if _, err := client.Deliver(tc.ctx, nil); err != nil || plugin.notAfter != tc.want {
+			t.Errorf("not after %d, %v; want %d", plugin.notAfter, err, tc.want)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ func checks() []check {
 		{"presence", "Null, absent and false are three different things.", checkPresence},
 		{"concurrent", "Calls at once do not disturb one another.", checkConcurrent},
 		{"cancel", "A call that is cancelled ends within a second.", within(checkCancel)},
+		{"late", "A call that arrives when its time is over tells the vendor nothing.", within(checkLate)},
 		{"close", "Close works at any time, also twice.", checkClose},
 		{"goroutines", "Close leaves no goroutine and no connection behind.", checkGoroutines},
 		{"secrets", "No secret and no personal value is told.", checkSecrets},

@@ -3,11 +3,14 @@ package sdktest
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"log"
 	"net/url"
 	"os"
+	"reflect"
 	"strings"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -17,8 +20,41 @@ import (
 
 // call is a Deliver that ends with its context, where the host's gives the plugin a moment more.
 func (w *world) call(ctx context.Context, r sdk.Record) error {
-	_, err := w.raw.Deliver(ctx, &targetpb.DeliverRequest{Records: []*targetpb.Record{{Id: r.ID, Withdrawal: r.Withdrawal, Fields: r.Fields}}})
+	_, err := w.raw.Deliver(ctx, &targetpb.DeliverRequest{Records: toProto(r)})
 	return err
+}
+
+func toProto(r sdk.Record) []*targetpb.Record {
+	return []*targetpb.Record{{Id: r.ID, Withdrawal: r.Withdrawal, Fields: r.Fields}}
+}
+
+// checkLate makes a call as it arrives when consentd was stopped in the middle of sending it.
+func checkLate(w *world) error {
+	if err := w.told(ann, true); err != nil {
+		return err
+	}
+	before, err := w.state()
+	if err != nil {
+		return err
+	}
+	r, err := w.of(ann, false)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	res, err := w.raw.Deliver(ctx, &targetpb.DeliverRequest{Records: toProto(r), NotAfter: time.Now().Add(-time.Second).UnixNano()})
+	if err != nil {
+		return err
+	}
+	after, err := w.state()
+	if err != nil {
+		return err
+	}
+	if o := res.Outcomes; !reflect.DeepEqual(before, after) || len(o) != 1 || o[0].Kind != targetpb.Outcome_RETRY {
+		return errors.New("the vendor was told after not_after, or the outcome is not retry: give the context of Deliver to every request")
+	}
+	return nil
 }
 
 func checkClose(s *Suite) error {

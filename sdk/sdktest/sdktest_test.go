@@ -76,7 +76,7 @@ func TestBadPlugins(t *testing.T) {
 		{"null as false", "presence", "Null and False lead to the same"},
 		{"absent as null", "presence", "Null and Absent lead to the same"},
 		{"shared person", "concurrent", "shared by all calls"},
-		{"ignores its context", "cancel http/timeout", "context of Deliver"},
+		{"ignores its context", "cancel late http/timeout", "context of Deliver"},
 		{"close fails", "close goroutines", "not now"},
 		{"closes all", "close", "share nothing"},
 		{"goroutine", "goroutines", "newToy"},

@@ -858,8 +858,12 @@ func (x *CheckResponse) GetOutcome() *Outcome {
 }
 
 type DeliverRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Records       []*Record              `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Records []*Record              `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	// When the plugin's own time is over, in nanoseconds since 1970 UTC by this machine's clock; 0: see Deliver. gRPC's
+	// timeout counts from when the call arrives, and consentd may have been stopped before it had sent it. What is sent to
+	// the vendor later could come after something newer.
+	NotAfter      int64 `protobuf:"varint,2,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -899,6 +903,13 @@ func (x *DeliverRequest) GetRecords() []*Record {
 		return x.Records
 	}
 	return nil
+}
+
+func (x *DeliverRequest) GetNotAfter() int64 {
+	if x != nil {
+		return x.NotAfter
+	}
+	return 0
 }
 
 type DeliverResponse struct {
@@ -1098,8 +1109,10 @@ func (x *Reading) GetFields() []byte {
 }
 
 type EraseRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Records       []*Record              `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Records []*Record              `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	// As in DeliverRequest.
+	NotAfter      int64 `protobuf:"varint,2,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1139,6 +1152,13 @@ func (x *EraseRequest) GetRecords() []*Record {
 		return x.Records
 	}
 	return nil
+}
+
+func (x *EraseRequest) GetNotAfter() int64 {
+	if x != nil {
+		return x.NotAfter
+	}
+	return 0
 }
 
 type EraseResponse struct {
@@ -1415,9 +1435,10 @@ const file_target_proto_rawDesc = "" +
 	"\x06fields\x18\x03 \x01(\fR\x06fields\"\x0e\n" +
 	"\fCheckRequest\"F\n" +
 	"\rCheckResponse\x125\n" +
-	"\aoutcome\x18\x01 \x01(\v2\x1b.consentd.target.v1.OutcomeR\aoutcome\"F\n" +
+	"\aoutcome\x18\x01 \x01(\v2\x1b.consentd.target.v1.OutcomeR\aoutcome\"c\n" +
 	"\x0eDeliverRequest\x124\n" +
-	"\arecords\x18\x01 \x03(\v2\x1a.consentd.target.v1.RecordR\arecords\"J\n" +
+	"\arecords\x18\x01 \x03(\v2\x1a.consentd.target.v1.RecordR\arecords\x12\x1b\n" +
+	"\tnot_after\x18\x02 \x01(\x03R\bnotAfter\"J\n" +
 	"\x0fDeliverResponse\x127\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x1b.consentd.target.v1.OutcomeR\boutcomes\"C\n" +
 	"\vReadRequest\x124\n" +
@@ -1427,9 +1448,10 @@ const file_target_proto_rawDesc = "" +
 	"\aReading\x125\n" +
 	"\aoutcome\x18\x01 \x01(\v2\x1b.consentd.target.v1.OutcomeR\aoutcome\x12\x14\n" +
 	"\x05found\x18\x02 \x01(\bR\x05found\x12\x16\n" +
-	"\x06fields\x18\x03 \x01(\fR\x06fields\"D\n" +
+	"\x06fields\x18\x03 \x01(\fR\x06fields\"a\n" +
 	"\fEraseRequest\x124\n" +
-	"\arecords\x18\x01 \x03(\v2\x1a.consentd.target.v1.RecordR\arecords\"H\n" +
+	"\arecords\x18\x01 \x03(\v2\x1a.consentd.target.v1.RecordR\arecords\x12\x1b\n" +
+	"\tnot_after\x18\x02 \x01(\x03R\bnotAfter\"H\n" +
 	"\rEraseResponse\x127\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x1b.consentd.target.v1.OutcomeR\boutcomes\"\x0e\n" +
 	"\fCloseRequest\"\x0f\n" +

@@ -89,7 +89,7 @@ class Target:
             outcome, _ = api.ask("PATCH", contact(fields), patch)
             return outcome
 
-        return wire.DeliverResponse(outcomes=self.each(request.records, context, one))
+        return wire.DeliverResponse(outcomes=self.each(request.records, context, one, GRACE, request.not_after))
 
     def erase(self, request, context):
         def one(api, record, fields):
@@ -98,7 +98,7 @@ class Target:
                 return Outcome(kind=Outcome.DELIVERED)
             return outcome
 
-        return wire.EraseResponse(outcomes=self.each(request.records, context, one))
+        return wire.EraseResponse(outcomes=self.each(request.records, context, one, GRACE, request.not_after))
 
     def read(self, request, context):
         found = {}
@@ -117,10 +117,10 @@ class Target:
             readings=[wire.Reading(outcome=o, found=o.id in found, fields=found.get(o.id, b"")) for o in outcomes]
         )
 
-    def each(self, records, context, one, margin=GRACE):
+    def each(self, records, context, one, margin, not_after=0):
         """One outcome a record. What the time does not suffice for is tried again later."""
         outcomes = []
-        with self.call(context, margin) as api:
+        with self.call(context, margin, not_after) as api:
             for record in records:
                 fields = json.loads(record.fields)
                 if fields["id"] in ("", ".", ".."):  # no path leads to these
@@ -132,11 +132,14 @@ class Target:
                 outcomes.append(outcome)
         return outcomes
 
-    def call(self, context, margin):
+    def call(self, context, margin, not_after=0):
         if self.url is None:
             raise NotConfigured
         left = context.time_remaining()
-        return API(self.url, self.token, context, time.monotonic() + (30 if left is None else left - margin))
+        left = 30 if left is None else left - margin
+        if not_after:
+            left = min(left, not_after / 1e9 - time.time())
+        return API(self.url, self.token, context, time.monotonic() + left)
 
 
 def contact(fields):

@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0ctarget.proto\x12\x12\x63onsentd.target.v1\x1a\x1egoogle/protobuf/duration.proto\"\x11\n\x0f\x44\x65scribeRequest\"\xc2\x01\n\x10\x44\x65scribeResponse\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0b\n\x03\x64oc\x18\x03 \x01(\t\x12*\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1a.consentd.target.v1.Schema\x12*\n\x06record\x18\x05 \x01(\x0b\x32\x1a.consentd.target.v1.Schema\x12*\n\x06limits\x18\x06 \x01(\x0b\x32\x1a.consentd.target.v1.Limits\":\n\x0c\x43\x61pabilities\x12\r\n\x05\x63heck\x18\x01 \x01(\x08\x12\x0c\n\x04read\x18\x02 \x01(\x08\x12\r\n\x05\x65rase\x18\x03 \x01(\x08\"2\n\x06Limits\x12\x11\n\tmax_batch\x18\x01 \x01(\x05\x12\x15\n\rmax_in_flight\x18\x02 \x01(\x05\"f\n\x06Schema\x12\x31\n\nattributes\x18\x01 \x03(\x0b\x32\x1d.consentd.target.v1.Attribute\x12)\n\x06\x62locks\x18\x02 \x03(\x0b\x32\x19.consentd.target.v1.Block\"x\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0b\n\x03\x64oc\x18\x03 \x01(\t\x12\x10\n\x08required\x18\x04 \x01(\x08\x12\x11\n\tsensitive\x18\x05 \x01(\x08\x12\x0c\n\x04\x65num\x18\x06 \x03(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x07 \x01(\t\"p\n\x05\x42lock\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64oc\x18\x02 \x01(\t\x12\x10\n\x08required\x18\x03 \x01(\x08\x12\x10\n\x08repeated\x18\x04 \x01(\x08\x12(\n\x04\x62ody\x18\x05 \x01(\x0b\x32\x1a.consentd.target.v1.Schema\"0\n\x10\x43onfigureRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x02 \x01(\x0c\"\x80\x01\n\x11\x43onfigureResponse\x12\x33\n\x0b\x64iagnostics\x18\x01 \x03(\x0b\x32\x1e.consentd.target.v1.Diagnostic\x12\x36\n\x0c\x63\x61pabilities\x18\x02 \x01(\x0b\x32 .consentd.target.v1.Capabilities\";\n\nDiagnostic\x12\x0c\n\x04path\x18\x01 \x03(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"8\n\x06Record\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nwithdrawal\x18\x02 \x01(\x08\x12\x0e\n\x06\x66ields\x18\x03 \x01(\x0c\"\x0e\n\x0c\x43heckRequest\"=\n\rCheckResponse\x12,\n\x07outcome\x18\x01 \x01(\x0b\x32\x1b.consentd.target.v1.Outcome\"=\n\x0e\x44\x65liverRequest\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.consentd.target.v1.Record\"@\n\x0f\x44\x65liverResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.consentd.target.v1.Outcome\":\n\x0bReadRequest\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.consentd.target.v1.Record\"=\n\x0cReadResponse\x12-\n\x08readings\x18\x01 \x03(\x0b\x32\x1b.consentd.target.v1.Reading\"V\n\x07Reading\x12,\n\x07outcome\x18\x01 \x01(\x0b\x32\x1b.consentd.target.v1.Outcome\x12\r\n\x05\x66ound\x18\x02 \x01(\x08\x12\x0e\n\x06\x66ields\x18\x03 \x01(\x0c\";\n\x0c\x45raseRequest\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.consentd.target.v1.Record\">\n\rEraseResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.consentd.target.v1.Outcome\"\x0e\n\x0c\x43loseRequest\"\x0f\n\rCloseResponse\"\xa9\x02\n\x07Outcome\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .consentd.target.v1.Outcome.Kind\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12.\n\x0bretry_after\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\treference\x18\x06 \x01(\t\x12\x12\n\nindividual\x18\x07 \x01(\x08\"l\n\x04Kind\x12\t\n\x05RETRY\x10\x00\x12\r\n\tDELIVERED\x10\x01\x12\r\n\tUNCHANGED\x10\x02\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x03\x12\r\n\tTHROTTLED\x10\x04\x12\x10\n\x0cUNAUTHORIZED\x10\x05\x12\x0c\n\x08REJECTED\x10\x06\x32\xc2\x04\n\x06Target\x12U\n\x08\x44\x65scribe\x12#.consentd.target.v1.DescribeRequest\x1a$.consentd.target.v1.DescribeResponse\x12X\n\tConfigure\x12$.consentd.target.v1.ConfigureRequest\x1a%.consentd.target.v1.ConfigureResponse\x12L\n\x05\x43heck\x12 .consentd.target.v1.CheckRequest\x1a!.consentd.target.v1.CheckResponse\x12R\n\x07\x44\x65liver\x12\".consentd.target.v1.DeliverRequest\x1a#.consentd.target.v1.DeliverResponse\x12I\n\x04Read\x12\x1f.consentd.target.v1.ReadRequest\x1a .consentd.target.v1.ReadResponse\x12L\n\x05\x45rase\x12 .consentd.target.v1.EraseRequest\x1a!.consentd.target.v1.EraseResponse\x12L\n\x05\x43lose\x12 .consentd.target.v1.CloseRequest\x1a!.consentd.target.v1.CloseResponseB+Z)github.com/consentd/consentd/sdk/targetpbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0ctarget.proto\x12\x12\x63onsentd.target.v1\x1a\x1egoogle/protobuf/duration.proto\"\x11\n\x0f\x44\x65scribeRequest\"\xc2\x01\n\x10\x44\x65scribeResponse\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0b\n\x03\x64oc\x18\x03 \x01(\t\x12*\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1a.consentd.target.v1.Schema\x12*\n\x06record\x18\x05 \x01(\x0b\x32\x1a.consentd.target.v1.Schema\x12*\n\x06limits\x18\x06 \x01(\x0b\x32\x1a.consentd.target.v1.Limits\":\n\x0c\x43\x61pabilities\x12\r\n\x05\x63heck\x18\x01 \x01(\x08\x12\x0c\n\x04read\x18\x02 \x01(\x08\x12\r\n\x05\x65rase\x18\x03 \x01(\x08\"2\n\x06Limits\x12\x11\n\tmax_batch\x18\x01 \x01(\x05\x12\x15\n\rmax_in_flight\x18\x02 \x01(\x05\"f\n\x06Schema\x12\x31\n\nattributes\x18\x01 \x03(\x0b\x32\x1d.consentd.target.v1.Attribute\x12)\n\x06\x62locks\x18\x02 \x03(\x0b\x32\x19.consentd.target.v1.Block\"x\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0b\n\x03\x64oc\x18\x03 \x01(\t\x12\x10\n\x08required\x18\x04 \x01(\x08\x12\x11\n\tsensitive\x18\x05 \x01(\x08\x12\x0c\n\x04\x65num\x18\x06 \x03(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x07 \x01(\t\"p\n\x05\x42lock\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64oc\x18\x02 \x01(\t\x12\x10\n\x08required\x18\x03 \x01(\x08\x12\x10\n\x08repeated\x18\x04 \x01(\x08\x12(\n\x04\x62ody\x18\x05 \x01(\x0b\x32\x1a.consentd.target.v1.Schema\"0\n\x10\x43onfigureRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x02 \x01(\x0c\"\x80\x01\n\x11\x43onfigureResponse\x12\x33\n\x0b\x64iagnostics\x18\x01 \x03(\x0b\x32\x1e.consentd.target.v1.Diagnostic\x12\x36\n\x0c\x63\x61pabilities\x18\x02 \x01(\x0b\x32 .consentd.target.v1.Capabilities\";\n\nDiagnostic\x12\x0c\n\x04path\x18\x01 \x03(\t\x12\x0f\n\x07summary\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"8\n\x06Record\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nwithdrawal\x18\x02 \x01(\x08\x12\x0e\n\x06\x66ields\x18\x03 \x01(\x0c\"\x0e\n\x0c\x43heckRequest\"=\n\rCheckResponse\x12,\n\x07outcome\x18\x01 \x01(\x0b\x32\x1b.consentd.target.v1.Outcome\"P\n\x0e\x44\x65liverRequest\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.consentd.target.v1.Record\x12\x11\n\tnot_after\x18\x02 \x01(\x03\"@\n\x0f\x44\x65liverResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.consentd.target.v1.Outcome\":\n\x0bReadRequest\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.consentd.target.v1.Record\"=\n\x0cReadResponse\x12-\n\x08readings\x18\x01 \x03(\x0b\x32\x1b.consentd.target.v1.Reading\"V\n\x07Reading\x12,\n\x07outcome\x18\x01 \x01(\x0b\x32\x1b.consentd.target.v1.Outcome\x12\r\n\x05\x66ound\x18\x02 \x01(\x08\x12\x0e\n\x06\x66ields\x18\x03 \x01(\x0c\"N\n\x0c\x45raseRequest\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.consentd.target.v1.Record\x12\x11\n\tnot_after\x18\x02 \x01(\x03\">\n\rEraseResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.consentd.target.v1.Outcome\"\x0e\n\x0c\x43loseRequest\"\x0f\n\rCloseResponse\"\xa9\x02\n\x07Outcome\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .consentd.target.v1.Outcome.Kind\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12.\n\x0bretry_after\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\treference\x18\x06 \x01(\t\x12\x12\n\nindividual\x18\x07 \x01(\x08\"l\n\x04Kind\x12\t\n\x05RETRY\x10\x00\x12\r\n\tDELIVERED\x10\x01\x12\r\n\tUNCHANGED\x10\x02\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x03\x12\r\n\tTHROTTLED\x10\x04\x12\x10\n\x0cUNAUTHORIZED\x10\x05\x12\x0c\n\x08REJECTED\x10\x06\x32\xc2\x04\n\x06Target\x12U\n\x08\x44\x65scribe\x12#.consentd.target.v1.DescribeRequest\x1a$.consentd.target.v1.DescribeResponse\x12X\n\tConfigure\x12$.consentd.target.v1.ConfigureRequest\x1a%.consentd.target.v1.ConfigureResponse\x12L\n\x05\x43heck\x12 .consentd.target.v1.CheckRequest\x1a!.consentd.target.v1.CheckResponse\x12R\n\x07\x44\x65liver\x12\".consentd.target.v1.DeliverRequest\x1a#.consentd.target.v1.DeliverResponse\x12I\n\x04Read\x12\x1f.consentd.target.v1.ReadRequest\x1a .consentd.target.v1.ReadResponse\x12L\n\x05\x45rase\x12 .consentd.target.v1.EraseRequest\x1a!.consentd.target.v1.EraseResponse\x12L\n\x05\x43lose\x12 .consentd.target.v1.CloseRequest\x1a!.consentd.target.v1.CloseResponseB+Z)github.com/consentd/consentd/sdk/targetpbb\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'target_pb2', globals())
@@ -49,27 +49,27 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _CHECKRESPONSE._serialized_start=1052
   _CHECKRESPONSE._serialized_end=1113
   _DELIVERREQUEST._serialized_start=1115
-  _DELIVERREQUEST._serialized_end=1176
-  _DELIVERRESPONSE._serialized_start=1178
-  _DELIVERRESPONSE._serialized_end=1242
-  _READREQUEST._serialized_start=1244
-  _READREQUEST._serialized_end=1302
-  _READRESPONSE._serialized_start=1304
-  _READRESPONSE._serialized_end=1365
-  _READING._serialized_start=1367
-  _READING._serialized_end=1453
-  _ERASEREQUEST._serialized_start=1455
-  _ERASEREQUEST._serialized_end=1514
-  _ERASERESPONSE._serialized_start=1516
-  _ERASERESPONSE._serialized_end=1578
-  _CLOSEREQUEST._serialized_start=1580
-  _CLOSEREQUEST._serialized_end=1594
-  _CLOSERESPONSE._serialized_start=1596
-  _CLOSERESPONSE._serialized_end=1611
-  _OUTCOME._serialized_start=1614
-  _OUTCOME._serialized_end=1911
-  _OUTCOME_KIND._serialized_start=1803
-  _OUTCOME_KIND._serialized_end=1911
-  _TARGET._serialized_start=1914
-  _TARGET._serialized_end=2492
+  _DELIVERREQUEST._serialized_end=1195
+  _DELIVERRESPONSE._serialized_start=1197
+  _DELIVERRESPONSE._serialized_end=1261
+  _READREQUEST._serialized_start=1263
+  _READREQUEST._serialized_end=1321
+  _READRESPONSE._serialized_start=1323
+  _READRESPONSE._serialized_end=1384
+  _READING._serialized_start=1386
+  _READING._serialized_end=1472
+  _ERASEREQUEST._serialized_start=1474
+  _ERASEREQUEST._serialized_end=1552
+  _ERASERESPONSE._serialized_start=1554
+  _ERASERESPONSE._serialized_end=1616
+  _CLOSEREQUEST._serialized_start=1618
+  _CLOSEREQUEST._serialized_end=1632
+  _CLOSERESPONSE._serialized_start=1634
+  _CLOSERESPONSE._serialized_end=1649
+  _OUTCOME._serialized_start=1652
+  _OUTCOME._serialized_end=1949
+  _OUTCOME_KIND._serialized_start=1841
+  _OUTCOME_KIND._serialized_end=1949
+  _TARGET._serialized_start=1952
+  _TARGET._serialized_end=2530
 # @@protoc_insertion_point(module_scope)
