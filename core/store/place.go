@@ -25,8 +25,8 @@ func Unsure(from, to map[string]Place) map[string]Place {
 		between[rule] = Place{}
 	}
 	for rule, place := range to {
-		was := from[rule]
-		if was.Source != place.Source {
+		was, known := from[rule]
+		if known && was.Source != place.Source {
 			place = Place{}
 		}
 		if was.Target != place.Target {

@@ -205,9 +205,6 @@ func (t *target) deliver(ctx context.Context, in sdk.Record, r record) sdk.Outco
 	case "rejected":
 		return sdk.Rejected("TOLD", "as it was told")
 	default:
-		if err := ctx.Err(); err != nil {
-			return sdk.FromError(err)
-		}
 		if err := t.write(in, r); err != nil {
 			return sdk.Retry("IO", "the file cannot be written")
 		}

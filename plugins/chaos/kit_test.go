@@ -38,6 +38,7 @@ func TestConformance(t *testing.T) {
 		Skip: map[string]string{
 			"http":   "it writes a file",
 			"cancel": "it hangs when it is told to, and then for good",
+			"late":   "it is there to write after its time is over",
 		},
 	})
 }

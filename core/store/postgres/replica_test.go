@@ -39,6 +39,13 @@ func TestLostLease(t *testing.T) {
 	if string(lost[0].Digest) != "d" || !time.Now().Before(gone.Until(lost[0])) {
 		t.Errorf("before: digest %q, held until %v", lost[0].Digest, gone.Until(lost[0]))
 	}
+	var ends time.Time
+	if _, err := one(ctx, heir.pool, []any{&ends}, `SELECT lease_until FROM replica WHERE id = $1`, gone.replica.number()); err != nil {
+		t.Fatal(err)
+	}
+	if left := ends.Sub(gone.Until(lost[0])); left < 2*time.Second {
+		t.Errorf("what is sent last has %v to arrive before others may send", left)
+	}
 	claim(t, heir, 0)
 	execute(t, dsn, fmt.Sprintf("UPDATE replica SET lease_until = '-infinity' WHERE id = %d", gone.replica.number()))
 	if _, err := heir.reap(ctx, heir.pool); err != nil {

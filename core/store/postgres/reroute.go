@@ -53,12 +53,10 @@ func (r *reroute) work(ctx context.Context, wanted map[string][]store.Route, bac
 		}
 	}
 	for rule, was := range before {
-		source := places[rule].Source
-		switch {
-		case source != "" && source == was.Source:
-		case back:
-			return nil
-		default:
+		if source := places[rule].Source; source == "" || source != was.Source {
+			if back {
+				return nil
+			}
 			if err := r.remove(ctx, rule, source); err != nil {
 				return err
 			}
