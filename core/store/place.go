@@ -37,6 +37,23 @@ func Unsure(from, to map[string]Place) map[string]Place {
 	return between
 }
 
+// Difference is what a Reroute has to do: fill rules that are not surely in their places, and remove the deliveries of a rule
+// that are of citizens of any source but the one given; of an empty one there are none to keep.
+func Difference(before, wanted map[string]Place) (fill map[string]Place, remove map[string]string) {
+	fill, remove = map[string]Place{}, map[string]string{}
+	for rule, place := range wanted {
+		if before[rule] != place {
+			fill[rule] = place
+		}
+	}
+	for rule, was := range before {
+		if source := wanted[rule].Source; source == "" || source != was.Source {
+			remove[rule] = source
+		}
+	}
+	return fill, remove
+}
+
 // UnmarshalJSON takes the target alone as well, which is all that consentd kept at first.
 func (p *Place) UnmarshalJSON(data []byte) error {
 	type plain Place

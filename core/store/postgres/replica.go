@@ -63,7 +63,7 @@ func (s *Store) register(ctx context.Context, db executor, r *replica) error {
 	s.routing.publishing.Lock() // the row says which routes are this replica's
 	defer s.routing.publishing.Unlock()
 	began := time.Now()
-	hash, _ := s.routing.wanted()
+	hash, _, _ := s.routing.own()
 	var id int64
 	var share store.Share
 	if _, err := one(ctx, db, []any{&id}, `INSERT INTO replica (lease_until, routes, seals) VALUES (clock_timestamp() + $1, $2, $3) RETURNING id`,

@@ -447,7 +447,7 @@ func TestOutdated(t *testing.T) {
 func TestNotMineAnyMore(t *testing.T) {
 	_, all := replicas(t, 1)
 	s := all[0]
-	_, old := s.routing.wanted()
+	_, old, _ := s.routing.own()
 	route(t, s, toMail[0], store.Route{Rule: "post", Target: "mail"})
 	if seen, err := s.publish(ctx, old, true); seen != 0 || err != nil {
 		t.Error(seen, err)

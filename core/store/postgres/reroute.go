@@ -22,9 +22,8 @@ func (s *Store) Reroute(ctx context.Context, now time.Time) (store.Rerouted, err
 // workOff brings the deliveries in line with this replica's routes, as long as they are in force. It finds done what was done
 // already. What came back removes nothing.
 func (s *Store) workOff(ctx context.Context, now time.Time, back bool) (store.Rerouted, error) {
-	s.routing.mu.Lock()
-	wanted, r := s.routing.mine, &reroute{Store: s, seen: s.routing.seen, now: now}
-	s.routing.mu.Unlock()
+	_, wanted, seen := s.routing.own()
+	r := &reroute{Store: s, seen: seen, now: now}
 	if wanted == nil {
 		return r.did, store.ErrNoRoutes
 	}
@@ -44,22 +43,18 @@ func (r *reroute) work(ctx context.Context, wanted map[string][]store.Route, bac
 	if err != nil {
 		return err
 	}
-	places := store.Places(wanted)
-	for rule, place := range places {
-		if before[rule] != place {
-			if err := r.fill(ctx, place.Source, store.Route{Rule: rule, Target: place.Target}); err != nil {
-				return err
-			}
+	fill, remove := store.Difference(before, store.Places(wanted))
+	for rule, place := range fill {
+		if err := r.fill(ctx, place.Source, store.Route{Rule: rule, Target: place.Target}); err != nil {
+			return err
 		}
 	}
-	for rule, was := range before {
-		if source := places[rule].Source; source == "" || source != was.Source {
-			if back {
-				return nil
-			}
-			if err := r.remove(ctx, rule, source); err != nil {
-				return err
-			}
+	if back && len(remove) > 0 {
+		return nil
+	}
+	for rule, source := range remove {
+		if err := r.remove(ctx, rule, source); err != nil {
+			return err
 		}
 	}
 	return r.step(ctx, func(*pgx.Batch) {}, func(t *tx) error {

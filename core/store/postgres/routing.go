@@ -35,22 +35,21 @@ type routing struct {
 	others map[int64]map[string][]store.Route
 }
 
-// wanted is the hash of this replica's routes, empty as long as it has none.
-func (r *routing) wanted() (hash string, routes map[string][]store.Route) {
+// own are this replica's routes, with their hash and when they were seen in force; nothing as long as it has none.
+func (r *routing) own() (hash string, routes map[string][]store.Route, seen int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.hash, r.mine
+	return r.hash, r.mine, r.seen
 }
 
 // known are this replica's rules for a target, nil as long as it has no routes.
 func (r *routing) known(target string) (rules []string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.mine == nil {
+	_, routes, _ := r.own()
+	if routes == nil {
 		return nil
 	}
 	rules = []string{}
-	for rule, place := range store.Places(r.mine) {
+	for rule, place := range store.Places(routes) {
 		if place.Target == target {
 			rules = append(rules, rule)
 		}
@@ -84,7 +83,7 @@ func queueRouting(b *pgx.Batch, seen *int64) {
 
 // inForce are the routes that were seen so, by source.
 func (s *Store) inForce(ctx context.Context, db querier, seen int64) (map[string][]store.Route, error) {
-	if mine, _ := s.routing.wanted(); mine == "" {
+	if _, mine, _ := s.routing.own(); mine == nil {
 		return nil, store.ErrNoRoutes
 	}
 	found, _ := s.routing.at(seen)
@@ -115,7 +114,7 @@ func (s *Store) publish(ctx context.Context, wanted map[string][]store.Route, ba
 	hash := hex.EncodeToString(sum[:8])
 	s.routing.publishing.Lock()
 	defer s.routing.publishing.Unlock()
-	if mine, _ := s.routing.wanted(); back && mine != hash {
+	if mine, _, _ := s.routing.own(); back && mine != hash {
 		return 0, nil
 	}
 	err = s.commit(ctx, func(b *pgx.Batch) {
@@ -187,9 +186,7 @@ func (s *Store) lookAfterRoutes() {
 
 // bringBack does so once. It may be left unfinished, for the next time.
 func (s *Store) bringBack(ctx context.Context, unfinished bool) bool {
-	s.routing.mu.Lock()
-	mine, seen := s.routing.mine, s.routing.seen
-	s.routing.mu.Unlock()
+	_, mine, seen := s.routing.own()
 	if mine == nil {
 		return false
 	}

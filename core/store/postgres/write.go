@@ -90,18 +90,18 @@ func (t *tx) newVersion(id, version int64, of seal.Who, a consent.Applied, befor
 	t.citizens = append(t.citizens, citizenWrite{id, version, of, a.Citizen})
 	t.states[id] = states.State{Version: version, State: a.State}
 	received := micros(a.Citizen.Received)
+	routes = slices.Clip(routes) // they are everybody's
+	for rule, was := range before[id] {
+		if !slices.ContainsFunc(routes, func(r store.Route) bool { return r.Rule == rule }) {
+			routes = append(routes, store.Route{Rule: rule, Target: was.target})
+		}
+	}
 	for _, r := range routes {
 		was, there := before[id][r.Rule]
 		if there {
 			t.ledger.Leave(was.target, was.Standing)
 		}
 		t.want(want{id, version, received, received, r, a.Withdrawal || was.Withdrawal})
-	}
-	for rule, was := range before[id] {
-		if !slices.ContainsFunc(routes, func(r store.Route) bool { return r.Rule == rule }) {
-			t.ledger.Leave(was.target, was.Standing)
-			t.want(want{id, version, received, received, store.Route{Rule: rule, Target: was.target}, a.Withdrawal || was.Withdrawal})
-		}
 	}
 }
 

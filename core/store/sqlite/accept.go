@@ -156,22 +156,16 @@ func (w *writer) wanted(id int64, first bool, a consent.Applied, routes []store.
 			return err
 		}
 	}
-	received := micros(a.Citizen.Received)
-	for _, r := range routes {
-		i := slices.IndexFunc(before, func(p placed) bool { return p.Rule == r.Rule })
-		var was *placed
-		if i >= 0 {
-			was = &before[i]
-		}
-		if err := w.pending(id, r, was, a.Withdrawal, w.version, received, received); err != nil {
-			return err
+	routes = slices.Clip(routes) // they are everybody's
+	for _, p := range before {
+		if !slices.ContainsFunc(routes, func(r store.Route) bool { return r.Rule == p.Rule }) {
+			routes = append(routes, p.Route)
 		}
 	}
-	for i := range before {
-		if p := &before[i]; !slices.ContainsFunc(routes, func(r store.Route) bool { return r.Rule == p.Rule }) {
-			if err := w.pending(id, p.Route, p, a.Withdrawal, w.version, received, received); err != nil {
-				return err
-			}
+	received := micros(a.Citizen.Received)
+	for _, r := range routes {
+		if err := w.pending(id, r, placedBy(before, r.Rule), a.Withdrawal, w.version, received, received); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -190,6 +184,14 @@ func (w *writer) placed(citizen int64) ([]placed, error) {
 		err = rows.Scan(&p.Rule, &p.Target, &p.Status, &p.Withdrawal)
 		return p, err
 	})
+}
+
+// placedBy is the one by a rule; nil if there is none.
+func placedBy(all []placed, rule string) *placed {
+	if i := slices.IndexFunc(all, func(p placed) bool { return p.Rule == rule }); i >= 0 {
+		return &all[i]
+	}
+	return nil
 }
 
 // pending makes the delivery of (rule, citizen) pending for a version, in place of what was there before.

@@ -57,18 +57,15 @@ func (s *Store) Reroute(ctx context.Context, now time.Time) (store.Rerouted, err
 	if maps.Equal(before, wanted) {
 		return done, nil
 	}
-	for rule, place := range wanted {
-		if before[rule] != place {
-			if err := s.fill(ctx, place.Source, store.Route{Rule: rule, Target: place.Target}, now, &done); err != nil {
-				return done, fmt.Errorf("fill rule %s: %w", rule, err)
-			}
+	fill, remove := store.Difference(before, wanted)
+	for rule, place := range fill {
+		if err := s.fill(ctx, place.Source, store.Route{Rule: rule, Target: place.Target}, now, &done); err != nil {
+			return done, fmt.Errorf("fill rule %s: %w", rule, err)
 		}
 	}
-	for rule, was := range before {
-		if source := wanted[rule].Source; source == "" || source != was.Source {
-			if err := s.remove(ctx, rule, source, &done); err != nil {
-				return done, fmt.Errorf("remove rule %s: %w", rule, err)
-			}
+	for rule, source := range remove {
+		if err := s.remove(ctx, rule, source, &done); err != nil {
+			return done, fmt.Errorf("remove rule %s: %w", rule, err)
 		}
 	}
 	return done, s.putRoutes(ctx, wanted)
@@ -116,10 +113,7 @@ func (s *Store) fill(ctx context.Context, source string, r store.Route, now time
 				if err != nil {
 					return err
 				}
-				var before *placed
-				if i := slices.IndexFunc(all, func(p placed) bool { return p.Rule == r.Rule }); i >= 0 {
-					before = &all[i]
-				}
+				before := placedBy(all, r.Rule)
 				if before != nil && before.Target == r.Target {
 					continue
 				}
