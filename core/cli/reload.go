@@ -32,7 +32,7 @@ func (a *App) reload() *cobra.Command {
 			switch {
 			case errors.As(err, new(*admin.RefusedError)):
 				return fmt.Errorf("not reloaded; the configuration in force stays:\n\n%w", err)
-			case errors.Is(err, admin.ErrNotRunning), errors.Is(err, admin.ErrAddress):
+			case errors.Is(err, admin.ErrNotRunning), errors.Is(err, admin.ErrAddress), errors.Is(err, admin.ErrFiles):
 				return err
 			case err != nil:
 				return fmt.Errorf("no answer: what had begun is carried through, and `consentd status` says which configuration is in force: %w", err)
