@@ -49,9 +49,11 @@ func (r *routing) known(target string) (rules []string) {
 		return nil
 	}
 	rules = []string{}
-	for rule, place := range store.Places(routes) {
-		if place.Target == target {
-			rules = append(rules, rule)
+	for _, of := range routes {
+		for _, route := range of {
+			if route.Target == target {
+				rules = append(rules, route.Rule)
+			}
 		}
 	}
 	return rules
