@@ -258,10 +258,11 @@ func (d *daemon) gone() {
 	eventually(d.t, "no process outlives the daemon", func() bool { return len(d.processes()) == 0 })
 }
 
-// signal reaches the daemon and not its plugins.
+// signal reaches the daemon and not its plugins. SIGCONT reaches all: one that was being launched when the daemon was
+// stopped may have been taken for it.
 func (d *daemon) signal(sig syscall.Signal) {
 	for _, p := range d.processes() {
-		if !p.plugin {
+		if !p.plugin || sig == syscall.SIGCONT {
 			_ = syscall.Kill(p.pid, sig)
 		}
 	}
